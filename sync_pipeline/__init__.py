@@ -1,0 +1,1 @@
+"""Keeps billing customers and Salesforce accounts one to one, and the receivables platform in step with both."""
