@@ -1,7 +1,7 @@
 """Every table of the warehouse, its columns and what they mean. Names are stable: people build on them.
 
-The same declaration creates empty tables, describes columns in the Dagster UI, and says which values are personal (and so are
-masked in samples).
+The same declaration creates empty tables, describes columns in the Dagster UI, and says which values are personal
+(and so are masked in samples).
 """
 
 from __future__ import annotations
@@ -63,7 +63,12 @@ SALESFORCE_ACCOUNTS = Table(
         _C("name", "VARCHAR", "Account name.", personal=True),
         _C("identifier", "VARCHAR", "The shared identifier as it stands in Salesforce, untouched; null where empty."),
         _C("owner_id", "VARCHAR", "User id of the account owner, 18 characters."),
-        _C("portal_link", "VARCHAR", "What the export field holds now; null where empty or nothing is exported.", personal=True),
+        _C(
+            "portal_link",
+            "VARCHAR",
+            "What the export field holds now; null where empty or nothing is exported.",
+            personal=True,
+        ),
         _C("custom_fields", "JSON", "The imported account fields: API name to text; null where none are imported."),
         _C("created_at", "TIMESTAMP", "When the account was created (UTC)."),
         _C("modified_at", "TIMESTAMP", "SystemModstamp (UTC)."),
@@ -103,7 +108,11 @@ BILLING_CUSTOMERS = Table(
     (
         _C("source", "VARCHAR", "Billing system: stripe, database, file."),
         _C("customer_id", "VARCHAR", "The billing system's own id; unique."),
-        _C("identifier", "VARCHAR", "The shared identifier as it stands in the billing system, untouched; null where empty."),
+        _C(
+            "identifier",
+            "VARCHAR",
+            "The shared identifier as it stands in the billing system, untouched; null where empty.",
+        ),
         _C("display_id", "VARCHAR", "The number people use for the customer."),
         _C("name", "VARCHAR", "Name of the customer.", personal=True),
         _C("company_name", "VARCHAR", "Name of the company, where the system keeps it apart.", personal=True),
@@ -125,16 +134,32 @@ ACCOUNT_MAPPING = Table(
     "The one-to-one mapping: one row per matched pair, and one per record set aside, with the reason.",
     (
         _C("billing_customer_id", "VARCHAR", "Billing customer; null on the row of an account set aside."),
-        _C("salesforce_account_id", "VARCHAR", "Salesforce account, 18 characters; null on the row of a customer set aside."),
-        _C("identifier", "VARCHAR", "The shared identifier as it stands (of a pair: the billing side's); null where missing."),
+        _C(
+            "salesforce_account_id",
+            "VARCHAR",
+            "Salesforce account, 18 characters; null on the row of a customer set aside.",
+        ),
+        _C(
+            "identifier",
+            "VARCHAR",
+            "The shared identifier as it stands (of a pair: the billing side's); null where missing.",
+        ),
         _C("verdict", "VARCHAR", "matched, missing_identifier, duplicate_identifier or no_counterpart."),
-        _C("near_miss_rule", "VARCHAR", "The rule that is off and would match it: trim, case, leading_zeros; joined by + where only several together would."),
+        _C(
+            "near_miss_rule",
+            "VARCHAR",
+            "The rule that is off and would match it: trim, case, leading_zeros; joined by + where it takes several.",
+        ),
         _C("near_miss_id", "VARCHAR", "The record on the other side it would match under that rule."),
         _C("near_miss_identifier", "VARCHAR", "That record's identifier as it stands."),
         _C("duplicate_key", "VARCHAR", "Of duplicates: the identifier as compared; all rivals carry the same."),
         _C("rival_customers", "BIGINT", "Of duplicates: how many customers carry the identifier."),
         _C("rival_accounts", "BIGINT", "Of duplicates: how many accounts carry the identifier."),
-        _C("rivals", "VARCHAR[]", "Of duplicates: ids of up to 20 rivals, both sides, itself included; the rest shares duplicate_key."),
+        _C(
+            "rivals",
+            "VARCHAR[]",
+            "Of duplicates: ids of up to 20 rivals, both sides, itself included; the rest shares duplicate_key.",
+        ),
         _C("reason", "VARCHAR", "The verdict as a sentence for a person; no names in it."),
     ),
 )
@@ -195,7 +220,12 @@ PORTAL_LINKS = Table(
     (
         _C("billing_customer_id", "VARCHAR", "Billing customer."),
         _C("salesforce_account_id", "VARCHAR", "Its Salesforce account."),
-        _C("url", "VARCHAR", "The portal link. Whoever has it sees the customer's debts: treat it as a secret.", personal=True),
+        _C(
+            "url",
+            "VARCHAR",
+            "The portal link. Whoever has it sees the customer's debts: treat it as a secret.",
+            personal=True,
+        ),
         _C("created_at", "TIMESTAMP", "When the link was asked for (UTC)."),
         _C("expires_at", "TIMESTAMP", "When it stops working (UTC)."),
         _C("status", "VARCHAR", "live or refused."),
