@@ -1,0 +1,45 @@
+# `make help` lists what there is. Needs Python 3.11 or newer, git and make; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+# Compiled files beside the environment, so that a run leaves nothing among the sources.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo ui test lint bench schema clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+install: $(INSTALLED) ## the environment, as locked in constraints.txt
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing into $(VENV) (a minute or two, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## sandbox + sync of the three demo organizations; everything it leaves is in var/
+	@$(BIN)/sync-pipeline demo
+
+ui: $(INSTALLED) ## sandbox + Dagster UI on the demo organizations, until Ctrl-C
+	@$(BIN)/sync-pipeline demo --ui
+
+test: $(INSTALLED) ## the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(INSTALLED) ## ruff, strict typing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED) ## this project beside a script and the floor, one run; SIZE=1000000 for a million
+	$(BIN)/python -m benchmarks.extract_load_match --size $(or $(SIZE),100000)
+
+schema: $(INSTALLED) ## config/org.schema.json from the models
+	$(BIN)/python -m sync_pipeline.orgs
+
+clean: ## forget the environment and everything the demo left
+	rm -rf $(VENV) var

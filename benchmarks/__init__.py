@@ -1,0 +1,1 @@
+"""Measurements, printed as ratios of ways measured side by side in one run."""
