@@ -1,188 +1,279 @@
-"""What an organization's YAML file may say. `config/org.schema.json` is generated from these models."""
+"""What an organization's YAML file may say. `config/org.schema.json` is generated from these models.
+
+A model knows the shape of one value. What two values must have to do with each other stands in `rules.py`, because a model's
+own validators are silent as soon as one of its fields is wrong, and a user should hear everything at once.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
+
+from sync_pipeline.orgs.shapes import (
+    ApiUrl,
+    ApiVersion,
+    Cron,
+    CustomerUrl,
+    DatabaseUrl,
+    Delimiter,
+    Domain,
+    Encoding,
+    LinkTemplate,
+    Query,
+    SalesforceField,
+    TimeZone,
+)
+from sync_pipeline.orgs.values import EnvRef, Secret, Section, Setting, text
 
 Rule = Literal["trim", "case", "leading_zeros"]
 
+CustomerColumn = Literal[
+    "customer_id",
+    "display_id",
+    "name",
+    "company_name",
+    "is_individual",
+    "emails",
+    "primary_email",
+    "currency",
+    "balance",
+    "status",
+    "parent_id",
+    "merged_into_id",
+    "created_at",
+    "updated_at",
+]
+"""What a customer row of a database or a file can say besides its own columns."""
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+Name = Annotated[str, Field(min_length=1)]
+Columns = dict[CustomerColumn, Name]
+FieldMap = dict[SalesforceField, Name]
 
 
-class EnvRef(_Model):
-    """The name of an environment variable; its value is read when it is used and stays out of every file."""
-
-    env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Name of the environment variable."""
-    _where: str = PrivateAttr(default="")  # "config/orgs/acme.yaml:12", set by the loader
-
-    def value(self) -> str:
-        """The variable's value; ConfigurationError with file and line where it is not set or empty."""
-        raise NotImplementedError
-
-
-Secret = EnvRef
-Setting = str | EnvRef
-"""A value in the file, or the name of an environment variable that holds it."""
-
-
-class ClientCredentials(_Model):
+class ClientCredentials(Section):
     """A server logs in by the id and secret of an External Client App."""
 
     method: Literal["client_credentials"]
+    """How the sync logs in."""
     client_id: Setting
+    """The app's consumer key."""
     client_secret: Secret
+    """The app's consumer secret, named as an environment variable."""
 
 
-class JwtBearer(_Model):
+class JwtBearer(Section):
     """A server logs in as one user by a signed token; the app holds the certificate."""
 
     method: Literal["jwt"]
+    """How the sync logs in."""
     client_id: Setting
+    """The app's consumer key."""
     username: Setting
+    """The Salesforce user the sync works as; pre-authorized for the app."""
     private_key: Secret | None = None
-    """The private key itself (PEM)."""
+    """The private key itself (PEM), named as an environment variable. Exactly one of private_key and private_key_file."""
     private_key_file: Setting | None = None
-    """Path of the private key (PEM). One of the two must be given."""
+    """Path of the private key (PEM), relative to this file. Exactly one of private_key and private_key_file."""
 
 
-class SalesforceSettings(_Model):
+class SalesforceSettings(Section):
     """Where accounts, contacts and owners come from."""
 
-    domain: Setting
-    """acme.my.salesforce.com, acme--uat.sandbox.my.salesforce.com, or an address on loopback."""
+    domain: Domain
+    """The organization's My Domain, e.g. acme.my.salesforce.com; of a sandbox acme--uat.sandbox.my.salesforce.com."""
     login: Annotated[ClientCredentials | JwtBearer, Field(discriminator="method")]
-    api_version: str = Field(default="66.0", pattern=r"^\d{2}\.0$")
+    """How the sync logs in: client_credentials or jwt."""
+    api_version: ApiVersion = "66.0"
+    """Version of Salesforce's API, in quotes; 58.0 or newer."""
     ca_file: Setting | None = None
+    """A certificate authority (PEM) to trust instead of the system's, relative to this file. Only for private hosts."""
 
 
-class StripeSettings(_Model):
+class StripeSettings(Section):
     """Customers of Stripe Billing."""
 
     system: Literal["stripe"]
+    """The billing system."""
     api_key: Secret
-    url: Setting = "https://api.stripe.com"
+    """A restricted key that may read customers, named as an environment variable."""
+    url: ApiUrl = "https://api.stripe.com"
+    """Address of the API."""
     ca_file: Setting | None = None
+    """A certificate authority (PEM) to trust instead of the system's, relative to this file. Only for private hosts."""
 
 
-class DatabaseSettings(_Model):
+class DatabaseSettings(Section):
     """Customers in a SQL database."""
 
     system: Literal["database"]
-    url: Setting
-    """SQLAlchemy address, e.g. {env: BILLING_DATABASE}."""
-    query: str | None = None
-    """A SELECT. One of query and table must be given."""
-    table: str | None = None
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Columns of the customer row (customer_id, name, ...) to columns of the query, where they differ."""
-    customer_url: str | None = None
-    """Address of a customer's page, with {customer_id} in it."""
+    """The billing system."""
+    url: DatabaseUrl
+    """SQLAlchemy address. With a password in it, it is a secret: {env: BILLING_DATABASE}."""
+    query: Query | None = None
+    """A SELECT that gives one row per customer. Exactly one of query and table."""
+    table: Name | None = None
+    """A table or view with one row per customer. Exactly one of query and table."""
+    columns: Columns = Field(default_factory=dict)
+    """What a customer row says (customer_id, name, ...): the column that says it, where the names differ."""
+    customer_url: CustomerUrl | None = None
+    """Address of a customer's page, with {customer_id} in it; checks link there."""
 
 
-class FileSettings(_Model):
+class FileSettings(Section):
     """Customers in a CSV file."""
 
     system: Literal["file"]
+    """The billing system."""
     path: Setting
-    encoding: str = "utf-8"
-    delimiter: str | None = None
-    """Found out where it is not given."""
-    columns: dict[str, str] = Field(default_factory=dict)
-    customer_url: str | None = None
+    """The CSV file, relative to this file."""
+    encoding: Encoding = "utf-8"
+    """Encoding of the file, e.g. utf-8, cp1252, latin-1."""
+    delimiter: Delimiter | None = None
+    """One character; found out where it is not given."""
+    columns: Columns = Field(default_factory=dict)
+    """What a customer row says (customer_id, name, ...): the column that says it, where the names differ."""
+    customer_url: CustomerUrl | None = None
+    """Address of a customer's page, with {customer_id} in it; checks link there."""
 
 
-class Identifier(_Model):
+class Identifier(Section):
     """The value that a customer and its account share."""
 
-    billing_field: str
+    billing_field: str = Field(min_length=1, examples=["metadata.salesforce_account_id", "customer_id"])
     """Field of the billing system: metadata.salesforce_id, id, or a column's name."""
-    salesforce_field: str
+    salesforce_field: SalesforceField
     """Id, or the API name of an Account field of type string, textarea or reference."""
-    normalize: list[Rule] = Field(default_factory=list)
+    normalize: list[Rule] = Field(default_factory=list, json_schema_extra={"uniqueItems": True})
     """Differences to ignore when comparing; none by default."""
     salesforce_id: bool = False
     """Set where a text field holds Salesforce ids: their 15- and 18-character forms are then one identity."""
 
 
-class Imports(_Model):
+class Imports(Section):
     """What comes from Salesforce to the receivables platform."""
 
     owners: bool = True
+    """The account owner becomes the customer's assigned user."""
     contacts: bool = True
-    account_fields: dict[str, str] = Field(default_factory=dict)
-    """Account field to the platform's custom field."""
-    contact_fields: dict[str, str] = Field(default_factory=dict)
+    """Salesforce contacts replace those of the billing system."""
+    account_fields: FieldMap = Field(default_factory=dict, examples=[{"Industry": "Industry", "Segment__c": "Segment"}])
+    """Account field: the platform's custom field of the customer."""
+    contact_fields: FieldMap = Field(default_factory=dict, examples=[{"Language__c": "Language"}])
+    """Contact field: the platform's custom field of the contact."""
 
 
-class PortalLinkLife(_Model):
+class PortalLinkLife(Section):
     """How long a portal link is asked for, and when it is renewed."""
 
     lifetime_days: int = Field(default=60, ge=1, le=365)
+    """Days a link lives."""
     renew_after_days: int = Field(default=30, ge=1, le=364)
+    """Days after which a new one is fetched; fewer than it lives."""
 
 
-class UpflowSettings(_Model):
+class UpflowSettings(Section):
     """Upflow's API."""
 
     platform: Literal["upflow"]
+    """The receivables platform."""
     api_key: Secret
+    """The API key, named as an environment variable."""
     api_secret: Secret
-    url: Setting = "https://api.upflow.io/v1"
+    """The API secret, named as an environment variable."""
+    url: ApiUrl = "https://api.upflow.io/v1"
+    """Address of the API; https://api.sandbox.upflow.io/v1 for a sandbox."""
     ca_file: Setting | None = None
-    requests_per_minute: int = Field(default=600, ge=1)
+    """A certificate authority (PEM) to trust instead of the system's, relative to this file. Only for private hosts."""
+    requests_per_minute: int = Field(default=600, ge=1, le=100_000)
+    """How fast the API may be asked; Upflow's own limit is 600."""
     portal_link: PortalLinkLife = PortalLinkLife()
+    """Life of the portal links."""
 
 
-class WarehouseSettings(_Model):
+class WarehouseSettings(Section):
     """Tables in the organization's warehouse, for a platform of the company's own."""
 
     platform: Literal["warehouse"]
-    portal_link_template: str = Field(pattern=r"^https://[^ ]*\{customer_id\}[^ ]*$")
+    """The receivables platform."""
+    portal_link_template: LinkTemplate
+    """Address of a customer's portal page, with {customer_id} in it."""
     portal_link: PortalLinkLife = PortalLinkLife()
+    """Life of the portal links."""
 
 
-class PortalLinkExport(_Model):
+class PortalLinkExport(Section):
     """Takes the portal link to an Account field."""
 
-    salesforce_field: str
+    salesforce_field: SalesforceField
+    """API name of the Account field that receives the link: long text, or a url field for links up to 255 characters."""
 
 
-class Exports(_Model):
+class Exports(Section):
     """What goes back to Salesforce."""
 
     portal_link: PortalLinkExport | None = None
+    """The customer's portal link."""
 
 
-class Schedule(_Model):
+class Schedule(Section):
     """When the organization is synced."""
 
-    cron: str = "0 6 * * *"
-    timezone: str = "UTC"
-    """IANA name, e.g. Europe/Paris."""
+    cron: Cron = "0 6 * * *"
+    """Minute, hour, day of the month, month, day of the week."""
+    timezone: TimeZone = "UTC"
+    """IANA name of the time zone the schedule is meant in."""
 
 
-class Organization(_Model):
+class Organization(Section):
     """One organization: one YAML file, one partition."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", examples=["acme"])
     """Short name: lower-case letters, digits and underscores. It names the partition, the schedule and the warehouse file."""
-    label: str | None = None
+    label: Name | None = None
+    """Name for people; may hold any character."""
     salesforce: SalesforceSettings
+    """Where accounts, contacts and owners come from."""
     billing: Annotated[StripeSettings | DatabaseSettings | FileSettings, Field(discriminator="system")]
+    """Where customers come from: stripe, database or file."""
     identifier: Identifier
+    """The value that a customer and its account share."""
     imports: Imports = Field(default=Imports(), alias="import")
+    """What comes from Salesforce to the receivables platform."""
     receivables: Annotated[UpflowSettings | WarehouseSettings, Field(discriminator="platform")]
+    """The receivables platform: upflow or warehouse."""
     export: Exports = Exports()
+    """What goes back to Salesforce."""
     schedule: Schedule = Schedule()
+    """When the organization is synced."""
     _file: Path = PrivateAttr(default=Path())
-    _lines: dict[tuple[Any, ...], int] = PrivateAttr(default_factory=dict)
+    _lines: dict[tuple[str | int, ...], int] = PrivateAttr(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        """The YAML file."""
+        return self._file
 
     def where(self, *path: str | int) -> str:
-        """`config/orgs/acme.yaml:12`, the place of a key in the file; the nearest parent's where the key is not written."""
-        raise NotImplementedError
+        """`config/orgs/acme.yaml:12`, the place of a key in the file; the nearest parent's where the key is not written.
+
+        Args:
+            path: keys as the file writes them (`"import"`, not `"imports"`) and positions in lists.
+        """
+        return f"{self._file}:{nearest(self._lines, path)}"
+
+    def path(self, setting: str | EnvRef) -> Path:
+        """The file a setting names. A relative path counts from the YAML file's folder, wherever the sync is started.
+
+        Raises:
+            ConfigurationError: the variable that holds it is not set or empty.
+        """
+        return (self._file.parent / Path(text(setting)).expanduser()).resolve()
+
+
+def nearest(lines: dict[tuple[str | int, ...], int], path: tuple[str | int, ...]) -> int:
+    """Line of `path`, else of its nearest parent that is written; 1 where nothing is."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)

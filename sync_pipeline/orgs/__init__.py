@@ -1,0 +1,21 @@
+"""Organizations in YAML: one file each, checked whole, every problem with its file and line."""
+
+from sync_pipeline.orgs.domain import salesforce_base_url
+from sync_pipeline.orgs.loader import Loaded, load_organizations
+from sync_pipeline.orgs.models import Organization
+from sync_pipeline.orgs.problems import Problem
+from sync_pipeline.orgs.schema import json_schema
+from sync_pipeline.orgs.values import EnvRef, text
+from sync_pipeline.orgs.variables import unset_variables
+
+__all__ = [
+    "EnvRef",
+    "Loaded",
+    "Organization",
+    "Problem",
+    "json_schema",
+    "load_organizations",
+    "salesforce_base_url",
+    "text",
+    "unset_variables",
+]
