@@ -33,7 +33,7 @@ def salesforce_base_url(domain: str) -> str:
     Takes a My Domain with or without https://, or an address of this machine (loopback) with any scheme and port.
 
     Raises:
-        ValueError: the host is not Salesforce's, or one that refuses logins of servers; the text says what to write instead.
+        ValueError: the host is not Salesforce's, or refuses logins of servers; the text says what to write instead.
     """
     match = _ADDRESS.fullmatch(domain)
     if match is None:
@@ -61,7 +61,7 @@ def _refuse_others(host: str, domain: str) -> None:
         )
     if browser := _BROWSER.fullmatch(host):
         raise ValueError(
-            f"{host} is the organization's address for browsers. Write its My Domain: {browser['org']}.my.salesforce.com."
+            f"{host} is an address for browsers. Write the My Domain instead: {browser['org']}.my.salesforce.com."
         )
     if _INSTANCE.fullmatch(host):
         raise ValueError(f"{host} is an instance, which an organization can leave. Use its My Domain. {ALLOWED}.")
@@ -75,6 +75,6 @@ def _refuse_others(host: str, domain: str) -> None:
 
 
 def _shown(domain: str) -> str:
-    # Letters of other alphabets look like Latin ones (аcme); ascii() tells them apart. What stands before an @ may be a password.
+    # Letters of other alphabets look like Latin ones; ascii() tells them apart. Before an @ may be a password.
     tail = domain.rpartition("@")[2]
     return ascii(tail if len(tail) <= 80 else tail[:77] + "...")

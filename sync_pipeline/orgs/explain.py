@@ -13,11 +13,8 @@ from pydantic_core import ErrorDetails
 
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.orgs.shapes import shown
-from sync_pipeline.orgs.tree import Path, Tree, dotted, key_text
+from sync_pipeline.orgs.tree import Finding, Path, Tree, dotted, key_text
 from sync_pipeline.orgs.values import EnvRef
-
-Finding = tuple[Path, str]
-"""(path of the key, what is wrong and what is allowed)."""
 
 BAD_ENV = (
     "after env stands the name of an environment variable, never its value. Allowed: letters, digits and underscores, "
@@ -42,7 +39,7 @@ def shape_findings(error: ValidationError, tree: Tree) -> Iterator[Finding]:
 
 @dataclass
 class _Places:
-    """Pydantic's locations, which hold the chosen member of a union as a part of their own (billing, stripe, api_key)."""
+    """Pydantic's locations, which name the chosen member of a union in between: (billing, stripe, api_key)."""
 
     models: dict[tuple[str | int, ...], type[BaseModel]] = field(default_factory=dict)
     choices: dict[tuple[str | int, ...], list[str]] = field(default_factory=dict)
@@ -179,8 +176,8 @@ def _wrong_value(kind: str, context: dict[str, Any], value: object, raw: str | N
         return f'YAML reads {shown(raw)} as {_read_as(value)}, and text belongs here. Write it in quotes: "{raw[:60]}".'
     if kind == "string_pattern_mismatch":  # of the name; every other pattern has a check with a text of its own
         return (
-            f"{shown(value)} is not possible. Allowed: up to 63 lower-case letters, digits and underscores, starting with a letter, "
-            "e.g. acme_europe; for people there is label."
+            f"{shown(value)} is not possible. Allowed: up to 63 lower-case letters, digits and underscores, starting "
+            "with a letter, e.g. acme_europe; for people there is label."
         )
     found = shown(value) if isinstance(value, str) else _read_as(value) if raw is None else shown_raw(raw)
     return _TEXTS.get(kind, "this is not possible.").format(found=found, **context)

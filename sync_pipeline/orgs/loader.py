@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sync_pipeline.orgs.explain import Finding, shape_findings
+from sync_pipeline.orgs.explain import shape_findings
 from sync_pipeline.orgs.models import Organization, nearest
 from sync_pipeline.orgs.problems import Problem, shown_path
 from sync_pipeline.orgs.rules import rule_findings
+from sync_pipeline.orgs.tree import Finding, Tree, read_tree
 from sync_pipeline.orgs.tree import Path as TreePath
-from sync_pipeline.orgs.tree import Tree, read_tree
 from sync_pipeline.orgs.values import EnvRef
 
 MAX_BYTES = 256 * 1024
@@ -33,8 +33,8 @@ class Loaded:
     Attributes:
         organizations: name to organization, of the files without a problem; sorted by name.
         problems: every problem of every file, by file and line.
-        broken: name of the organization (made from the file's name where it can't be read) to its problems. No name is in
-            both `organizations` and `broken`, so that each can be a partition.
+        broken: name of the organization (made from the file's name where it can't be read) to its problems. No name is
+            in both `organizations` and `broken`, so that each can be a partition.
     """
 
     organizations: dict[str, Organization] = field(default_factory=dict)
@@ -66,7 +66,10 @@ def load_organizations(folder: Path) -> Loaded:
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        why = f"the folder of the organizations' files can't be read ({error.strerror}). Create it, or name another in SYNC_PIPELINE_CONFIG."
+        why = (
+            f"the folder of the organizations' files can't be read ({error.strerror}). Create it, or name another in "
+            "the environment variable SYNC_PIPELINE_CONFIG."
+        )
         return Loaded(problems=[Problem(folder, 0, why, "")])
     files = [
         _read_file(folder / name)
@@ -154,7 +157,10 @@ def _refuse_shared_names(files: list[_File]) -> None:
         places = {id(file): f"{shown_path(file.path)}:{file.tree.lines['name',]}" for file in sharing}
         for file in sharing if len(sharing) > 1 else ():
             others = " and ".join(place for key, place in places.items() if key != id(file))
-            message = f"name: {name} is also the name in {others}. Give each organization a name of its own; until then none of them is synced."
+            message = (
+                f"name: {name} is also the name in {others}. Give each organization a name of its own; until then none "
+                "of them is synced."
+            )
             file.findings.append((file.tree.lines["name",], message))
             file.organization = None
 

@@ -1,7 +1,7 @@
 """What an organization's YAML file may say. `config/org.schema.json` is generated from these models.
 
-A model knows the shape of one value. What two values must have to do with each other stands in `rules.py`, because a model's
-own validators are silent as soon as one of its fields is wrong, and a user should hear everything at once.
+A model knows the shape of one value. What two values must have to do with each other stands in `rules.py`, because a
+model's own validators are silent as soon as one of its fields is wrong, and a user should hear everything at once.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class JwtBearer(Section):
     username: Setting
     """The Salesforce user the sync works as; pre-authorized for the app."""
     private_key: Secret | None = None
-    """The private key itself (PEM), named as an environment variable. Exactly one of private_key and private_key_file."""
+    """The private key itself (PEM), named as an environment variable. Exactly one of it and private_key_file."""
     private_key_file: Setting | None = None
-    """Path of the private key (PEM), relative to this file. Exactly one of private_key and private_key_file."""
+    """Path of the private key (PEM), relative to this file. Exactly one of it and private_key."""
 
 
 class SalesforceSettings(Section):
@@ -207,7 +207,7 @@ class PortalLinkExport(Section):
     """Takes the portal link to an Account field."""
 
     salesforce_field: SalesforceField
-    """API name of the Account field that receives the link: long text, or a url field for links up to 255 characters."""
+    """API name of the Account field that receives the link: long text, or a url field for up to 255 characters."""
 
 
 class Exports(Section):
@@ -230,7 +230,7 @@ class Organization(Section):
     """One organization: one YAML file, one partition."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", examples=["acme"])
-    """Short name: lower-case letters, digits and underscores. It names the partition, the schedule and the warehouse file."""
+    """Short name, in lower-case letters, digits and underscores: of the partition, the schedule, the warehouse file."""
     label: Name | None = None
     """Name for people; may hold any character."""
     salesforce: SalesforceSettings
@@ -256,7 +256,7 @@ class Organization(Section):
         return self._file
 
     def where(self, *path: str | int) -> str:
-        """`config/orgs/acme.yaml:12`, the place of a key in the file; the nearest parent's where the key is not written.
+        """`config/orgs/acme.yaml:12`, the place of a key in the file; its nearest parent's where it is not written.
 
         Args:
             path: keys as the file writes them (`"import"`, not `"imports"`) and positions in lists.

@@ -13,5 +13,5 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
-        "description": "One organization of sync_pipeline: one YAML file. Generated from the models by `python -m sync_pipeline.orgs`.",
+        "description": "One organization, one YAML file. Generated from the models by `python -m sync_pipeline.orgs`.",
     }

@@ -5,7 +5,6 @@ A check raises ValueError with what is wrong and what is allowed; the loader add
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ SALESFORCE_FIELD = r"^[A-Za-z][A-Za-z0-9_]*$"
 
 
 def _written(check: Callable[[str], object]) -> AfterValidator:
-    """Apply `check` to a setting that stands in the file; one that stands in the environment is checked when it is used."""
+    """Apply `check` to a setting that stands in the file; one in the environment is checked when it is used."""
 
     def validate(setting: str | EnvRef) -> str | EnvRef:
         if isinstance(setting, str):
@@ -113,7 +112,7 @@ def _template(*schemes: str) -> Callable[[str], None]:
 def _cron(expression: str) -> None:
     allowed = 'Allowed: five fields (minute hour day month weekday), e.g. "30 6 * * 1-5" for 6:30 from Monday to Friday'
     fields = expression.split()
-    # L, W and # mean different things to different readers of cron; what runs the schedule must agree with what checks it.
+    # L, W and # mean different things to different readers of cron: what runs a schedule must agree with its check.
     if (
         len(fields) != 5
         or re.search(r"[^A-Za-z0-9*/,\s-]", expression)

@@ -1,7 +1,7 @@
 """YAML text to plain data, with the line of every key.
 
-PyYAML composes nodes that know their place; they become plain data here instead of in PyYAML's constructors, which silently keep the
-last of two equal keys, turn `no` into False, `1:30` into 90 and a bad date into a traceback.
+PyYAML composes nodes that know their place; they become plain data here instead of in PyYAML's constructors, which
+silently keep the last of two equal keys, turn `1:30` into 90 and a bad date into a traceback.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from yaml.events import AliasEvent, CollectionStartEvent, NodeEvent, ScalarEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Path = tuple[str | int, ...]
+
+Finding = tuple[Path, str]
+"""(path of the key, what is wrong and what is allowed)."""
 
 MAX_DEPTH = 20
 """The deepest organization has five levels; PyYAML recurses once per level."""
@@ -64,23 +67,14 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         line = event.start_mark.line + 1
         if isinstance(event, AliasEvent):
-            raise _Unreadable(
-                line,
-                "a value that starts with * is YAML's alias, which has no place here. Write the value out; a text that really starts with * stands in quotes.",
-            )
+            raise _Unreadable(line, _SIGN.format(sign="*", what="alias"))
         if isinstance(event, NodeEvent) and event.anchor is not None:
-            raise _Unreadable(
-                line,
-                "a value that starts with & is YAML's anchor, which has no place here. A text that really starts with & stands in quotes.",
-            )
+            raise _Unreadable(line, _SIGN.format(sign="&", what="anchor"))
         if isinstance(event, (ScalarEvent, CollectionStartEvent)) and event.tag not in _KNOWN_TAGS:
-            raise _Unreadable(
-                line,
-                "a value that starts with ! is YAML's tag, which has no place here. A text that really starts with ! stands in quotes.",
-            )
+            raise _Unreadable(line, _SIGN.format(sign="!", what="tag"))
         if self.depth >= MAX_DEPTH:
             raise _Unreadable(line, f"this is nested more than {MAX_DEPTH} levels deep; an organization needs five.")
         self.depth += 1
@@ -90,8 +84,14 @@ class _Loader(yaml.SafeLoader):
             self.depth -= 1
 
 
+_SIGN = (
+    "what starts with {sign} is a YAML {what}, which has no place here. Write the value out; a text that really starts "
+    "with {sign} stands in quotes."
+)  # not the name after the sign: an unquoted password may start with it
+
+
 def read_tree(text: str) -> Tree:
-    """Read YAML text; whatever the text is, the answer is a tree, with problems where it is no YAML or no plain data."""
+    """Read YAML text. The answer to any text is a tree, with problems where it is no YAML or no plain data."""
     tree = Tree()
     node: Node | None = None
     try:
@@ -136,7 +136,10 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
     if r"'\t'" in problem:
         return "there is a tab here. YAML is indented with spaces only."
     if "mapping values are not allowed" in problem:
-        return "there is a colon where no key can stand. Check the indentation; a value with a colon and a space in it stands in quotes."
+        return (
+            "there is a colon where no key can stand. Check the indentation; a value with a colon and a space in it "
+            "stands in quotes."
+        )
     if re.search(r"character '[@`%]'", problem):
         return f"{problem}. A value that starts with it stands in quotes."
     # The quoted part may be a piece of a value, and so of a secret.

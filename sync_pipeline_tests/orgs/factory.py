@@ -33,7 +33,8 @@ VALID: dict[str, Any] = {
 def merged(**overrides: Any) -> dict[str, Any]:
     """`VALID` with top-level keys replaced whole, so that no key of another billing system or platform stays behind.
 
-    `double__underscores` reach into a section (`identifier__normalize=["trim"]`); the value `None` removes the key. `imports` means `import`.
+    `double__underscores` reach into a section (`identifier__normalize=["trim"]`); the value `None` removes the key;
+    `imports` means `import`.
     """
     data = copy.deepcopy(VALID)
     for key, value in overrides.items():
@@ -65,7 +66,7 @@ def load(folder: Path, data: Any) -> Loaded:
 
 
 def make_organization(*, folder: Path | None = None, **overrides: Any) -> Organization:
-    """A valid organization, e.g. `make_organization(folder=tmp_path, billing={"system": "stripe", "api_key": {"env": "KEY"}})`.
+    """A valid organization, e.g. `make_organization(folder=tmp_path, identifier__normalize=["trim"])`.
 
     Args:
         folder: where its YAML file is written and relative paths count from; a temporary folder where none is given
