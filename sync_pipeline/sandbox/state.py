@@ -1,8 +1,8 @@
 """The state of every stand-in: one SQLite file, so that a restart finds what the last sync wrote.
 
-Commits do not wait for the disk (`synchronous=OFF`): an acknowledged write is in the file's pages at the operating system, so it
-survives `kill -9` of the sandbox, though not a power cut of the machine. `org` is the first column of every table; it holds the
-short name of an organization, which is its billing system's kind (stripe, database, file).
+Commits do not wait for the disk (`synchronous=OFF`): an acknowledged write is with the operating system, so it
+survives `kill -9` of the sandbox, though not a power cut of the machine. `org` is the first column of every table;
+it holds the short name of an organization, which is its billing system's kind (stripe, database, file).
 """
 
 from __future__ import annotations
@@ -237,8 +237,8 @@ INDEXES = (
 class State:
     """The state file, opened for the one process that serves it.
 
-    Every handler runs on one event loop and uses `db`, in autocommit: a statement is a transaction unless `with state.transaction():`
-    groups several. Long work in a thread opens a connection of its own with `reader()`.
+    Every handler runs on one event loop and uses `db`, in autocommit: a statement is a transaction unless
+    `with state.transaction():` groups several. Long work in a thread opens a connection of its own with `reader()`.
 
     Args:
         path: the SQLite file; made with all tables where it is missing.
