@@ -174,7 +174,7 @@ IMPORTED_OWNERS = Table(
         _C("owner_name", "VARCHAR", "The owner's name.", personal=True),
         _C("platform_user_id", "VARCHAR", "The assigned user on the platform."),
         _C("status", "VARCHAR", "assigned, skipped (nothing to assign: see reason) or refused."),
-        _C("code", "VARCHAR", "Of a refusal: the platform's code."),
+        _C("code", "VARCHAR", "The platform's code of a refusal; ours, in capitals, of a skipped row."),
         _C("reason", "VARCHAR", "Why it was skipped, or the platform's own words."),
         _C("synced_at", "TIMESTAMP", "When the platform last confirmed it (UTC)."),
     ),
@@ -193,7 +193,7 @@ IMPORTED_CONTACTS = Table(
         _C("is_main", "BOOLEAN", "Whether it is the customer's main contact: the oldest that has an address."),
         _C("platform_contact_id", "VARCHAR", "The contact on the platform."),
         _C("status", "VARCHAR", "imported, skipped (see reason) or refused."),
-        _C("code", "VARCHAR", "Of a refusal: the platform's code."),
+        _C("code", "VARCHAR", "The platform's code of a refusal; ours, in capitals, of a skipped row."),
         _C("reason", "VARCHAR", "Why it was skipped, or the platform's own words."),
         _C("synced_at", "TIMESTAMP", "When the platform last confirmed it (UTC)."),
     ),
@@ -209,7 +209,7 @@ IMPORTED_CUSTOM_FIELDS = Table(
         _C("platform_field", "VARCHAR", "Name of the custom field on the platform."),
         _C("value", "VARCHAR", "The value as text; null empties the field.", personal=True),
         _C("status", "VARCHAR", "imported, skipped (see reason) or refused."),
-        _C("code", "VARCHAR", "Of a refusal: the platform's code."),
+        _C("code", "VARCHAR", "The platform's code of a refusal; ours, in capitals, of a skipped row."),
         _C("reason", "VARCHAR", "Why it was skipped, or the platform's own words."),
         _C("synced_at", "TIMESTAMP", "When the platform last confirmed it (UTC)."),
     ),
@@ -228,8 +228,8 @@ PORTAL_LINKS = Table(
         ),
         _C("created_at", "TIMESTAMP", "When the link was asked for (UTC)."),
         _C("expires_at", "TIMESTAMP", "When it stops working (UTC)."),
-        _C("status", "VARCHAR", "live or refused."),
-        _C("code", "VARCHAR", "Of a refusal: the platform's code."),
+        _C("status", "VARCHAR", "live, or refused (there is no link that works)."),
+        _C("code", "VARCHAR", "Of a refusal, also of the renewal of a live link: the platform's code."),
         _C("reason", "VARCHAR", "The platform's own words."),
     ),
 )
@@ -245,6 +245,89 @@ EXPORTED_PORTAL_LINKS = Table(
         _C("code", "VARCHAR", "Of a refusal: Salesforce's code."),
         _C("reason", "VARCHAR", "Salesforce's own words."),
         _C("written_at", "TIMESTAMP", "When Salesforce confirmed it (UTC)."),
+    ),
+)
+RECEIVABLES_UNSETTLED = Table(
+    "receivables_unsettled",
+    "Customers of whom it is uncertain what the receivables platform holds: read there before the next write.",
+    (
+        _C("billing_customer_id", "VARCHAR", "Billing customer."),
+        _C("what", "VARCHAR", "contacts or contact_fields."),
+        _C(
+            "why",
+            "VARCHAR",
+            "in_flight (a write may have been answered but not recorded), set_aside (no longer matched; what was imported "
+            "stays on the platform as it is) or refused (the platform refused to remove or restore a contact).",
+        ),
+        _C("code", "VARCHAR", "Of a refusal: the platform's code."),
+        _C("reason", "VARCHAR", "Of a refusal: the platform's own words."),
+        _C("since", "TIMESTAMP", "When it became uncertain (UTC)."),
+    ),
+)
+REPLACED_CONTACTS = Table(
+    "replaced_contacts",
+    "Contacts of the billing system that Salesforce contacts replaced, whole, so that they can come back.",
+    (
+        _C("billing_customer_id", "VARCHAR", "Billing customer."),
+        _C("platform_contact_id", "VARCHAR", "The id the contact had on the platform."),
+        _C("email", "VARCHAR", "Its e-mail address.", personal=True),
+        _C("contact", "JSON", "The contact as the platform gave it.", personal=True),
+        _C("replaced_at", "TIMESTAMP", "When it was replaced (UTC)."),
+    ),
+)
+RECEIVABLES_USERS = Table(
+    "receivables_users",
+    "Platform `warehouse`: users that a customer can be assigned to.",
+    (
+        _C("user_id", "VARCHAR", "Id of the user, made from the address."),
+        _C("email", "VARCHAR", "E-mail address, lower case; unique.", personal=True),
+        _C("first_name", "VARCHAR", "First name.", personal=True),
+        _C("last_name", "VARCHAR", "Last name.", personal=True),
+        _C("invited", "BOOLEAN", "Always false: a user is created, never invited."),
+    ),
+)
+RECEIVABLES_ASSIGNMENTS = Table(
+    "receivables_assignments",
+    "Platform `warehouse`: the assigned user of a customer.",
+    (
+        _C("customer_id", "VARCHAR", "Billing customer; unique."),
+        _C("user_id", "VARCHAR", "User of receivables_users."),
+    ),
+)
+RECEIVABLES_CONTACTS = Table(
+    "receivables_contacts",
+    "Platform `warehouse`: contacts of every customer, those of Salesforce or else those of the billing system.",
+    (
+        _C("contact_id", "VARCHAR", "Id of the contact, made from customer and origin; unique."),
+        _C("customer_id", "VARCHAR", "Billing customer."),
+        _C("source", "VARCHAR", "salesforce or billing."),
+        _C("salesforce_contact_id", "VARCHAR", "Salesforce contact; null for one of the billing system."),
+        _C("email", "VARCHAR", "E-mail address, lower case; unique among Salesforce contacts.", personal=True),
+        _C("first_name", "VARCHAR", "First name.", personal=True),
+        _C("last_name", "VARCHAR", "Last name.", personal=True),
+        _C("phone", "VARCHAR", "Telephone number.", personal=True),
+        _C("job_title", "VARCHAR", "Job title.", personal=True),
+        _C("is_main", "BOOLEAN", "Whether it is the customer's main contact."),
+    ),
+)
+RECEIVABLES_FIELDS = Table(
+    "receivables_fields",
+    "Platform `warehouse`: custom fields.",
+    (
+        _C("field_id", "VARCHAR", "Id of the field; unique."),
+        _C("entity", "VARCHAR", "CUSTOMER or CONTACT."),
+        _C("name", "VARCHAR", "Name of the field; unique per entity."),
+        _C("type", "VARCHAR", "STRING."),
+    ),
+)
+RECEIVABLES_FIELD_VALUES = Table(
+    "receivables_field_values",
+    "Platform `warehouse`: values of custom fields; an emptied field has no row.",
+    (
+        _C("field_id", "VARCHAR", "Field of receivables_fields."),
+        _C("customer_id", "VARCHAR", "Billing customer."),
+        _C("contact_id", "VARCHAR", "Contact of receivables_contacts; null for a customer's field."),
+        _C("value", "VARCHAR", "The value as text.", personal=True),
     ),
 )
 
@@ -263,5 +346,12 @@ TABLES: dict[str, Table] = {
         IMPORTED_CUSTOM_FIELDS,
         PORTAL_LINKS,
         EXPORTED_PORTAL_LINKS,
+        RECEIVABLES_UNSETTLED,
+        REPLACED_CONTACTS,
+        RECEIVABLES_USERS,
+        RECEIVABLES_ASSIGNMENTS,
+        RECEIVABLES_CONTACTS,
+        RECEIVABLES_FIELDS,
+        RECEIVABLES_FIELD_VALUES,
     )
 }
