@@ -2,9 +2,10 @@
 
 from sync_pipeline.orgs.domain import salesforce_base_url
 from sync_pipeline.orgs.loader import Loaded, load_organizations
-from sync_pipeline.orgs.models import Organization
+from sync_pipeline.orgs.models import Organization, Schedule
 from sync_pipeline.orgs.problems import Problem
 from sync_pipeline.orgs.schema import json_schema
+from sync_pipeline.orgs.shapes import api_url
 from sync_pipeline.orgs.values import EnvRef, text
 from sync_pipeline.orgs.variables import unset_variables
 
@@ -13,6 +14,8 @@ __all__ = [
     "Loaded",
     "Organization",
     "Problem",
+    "Schedule",
+    "api_url",
     "json_schema",
     "load_organizations",
     "salesforce_base_url",

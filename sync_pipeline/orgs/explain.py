@@ -170,7 +170,12 @@ _TEXTS = {
 def _wrong_value(kind: str, context: dict[str, Any], value: object, raw: str | None) -> str:
     if kind == "string_type":
         if raw is None:
-            return f"text belongs here, not {_read_as(value)}."
+            only = (
+                " {env: NAME} is possible for secrets, addresses, logins and paths only."
+                if _names_a_variable(value)
+                else ""
+            )
+            return f"text belongs here, not {_read_as(value)}.{only}"
         if raw == "":
             return "nothing is written here. Allowed: text."
         return f'YAML reads {shown(raw)} as {_read_as(value)}, and text belongs here. Write it in quotes: "{raw[:60]}".'
@@ -179,11 +184,15 @@ def _wrong_value(kind: str, context: dict[str, Any], value: object, raw: str | N
             f"{shown(value)} is not possible. Allowed: up to 63 lower-case letters, digits and underscores, starting "
             "with a letter, e.g. acme_europe; for people there is label."
         )
-    found = shown(value) if isinstance(value, str) else _read_as(value) if raw is None else shown_raw(raw)
+    found = shown(value) if isinstance(value, str) else _read_as(value) if raw is None else _as_written(raw)
     return _TEXTS.get(kind, "this is not possible.").format(found=found, **context)
 
 
-def shown_raw(raw: str) -> str:
+def _names_a_variable(value: object) -> bool:
+    return isinstance(value, dict) and set(value) == {"env"}
+
+
+def _as_written(raw: str) -> str:
     """A scalar as it is written, short."""
     return shown(raw).strip("'\"")
 
@@ -199,7 +208,7 @@ def _read_as(value: object) -> str:
         case str():
             return "text"
         case dict():
-            return "{env: NAME}, because it is no secret" if set(value) == {"env"} else "keys with values"
+            return "keys with values"
         case list():
             return "a list"
     return str(getattr(value, "kind", "this"))

@@ -133,7 +133,7 @@ def _findings(file: _File) -> Iterator[Finding]:
     except ValidationError as error:
         yield from shape_findings(error, tree)
     else:
-        file.organization._file = Path(shown_path(file.path))
+        file.organization._file = file.path.absolute()  # another process may stand in another folder
         file.organization._lines = tree.lines
         _place_variables(file.organization, (), file)
     yield from rule_findings(tree.data)
@@ -172,9 +172,7 @@ def _sorted_out(files: list[_File]) -> Loaded:
         if file.organization:
             continue
         org = file.name or _free_name(file.path, {*good, *loaded.broken, *(other.name for other in files)})
-        problems = [
-            Problem(Path(shown_path(file.path)), line, message, org) for line, message in sorted(set(file.findings))
-        ]
+        problems = [Problem(file.path, line, message, org) for line, message in sorted(set(file.findings))]
         loaded.broken.setdefault(org, []).extend(problems)
         loaded.problems.extend(problems)
     return loaded

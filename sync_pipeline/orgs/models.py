@@ -6,11 +6,13 @@ model's own validators are silent as soon as one of its fields is wrong, and a u
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
+from sync_pipeline.orgs.problems import shown_path
 from sync_pipeline.orgs.shapes import (
     ApiUrl,
     ApiVersion,
@@ -52,6 +54,11 @@ Columns = dict[CustomerColumn, Name]
 FieldMap = dict[SalesforceField, Name]
 
 
+def _one_of(*keys: str) -> ConfigDict:
+    """What an editor should know about a rule that `rules.py` checks."""
+    return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
+
+
 class ClientCredentials(Section):
     """A server logs in by the id and secret of an External Client App."""
 
@@ -65,6 +72,8 @@ class ClientCredentials(Section):
 
 class JwtBearer(Section):
     """A server logs in as one user by a signed token; the app holds the certificate."""
+
+    model_config = _one_of("private_key", "private_key_file")
 
     method: Literal["jwt"]
     """How the sync logs in."""
@@ -106,6 +115,8 @@ class StripeSettings(Section):
 
 class DatabaseSettings(Section):
     """Customers in a SQL database."""
+
+    model_config = _one_of("query", "table")
 
     system: Literal["database"]
     """The billing system."""
@@ -261,7 +272,7 @@ class Organization(Section):
         Args:
             path: keys as the file writes them (`"import"`, not `"imports"`) and positions in lists.
         """
-        return f"{self._file}:{nearest(self._lines, path)}"
+        return f"{shown_path(self._file)}:{nearest(self._lines, path)}"
 
     def path(self, setting: str | EnvRef) -> Path:
         """The file a setting names. A relative path counts from the YAML file's folder, wherever the sync is started.
@@ -269,7 +280,10 @@ class Organization(Section):
         Raises:
             ConfigurationError: the variable that holds it is not set or empty.
         """
-        return (self._file.parent / Path(text(setting)).expanduser()).resolve()
+        named = Path(text(setting))
+        with suppress(RuntimeError):  # ~somebody who does not exist: the file is not found, and its reader says so
+            named = named.expanduser()
+        return (self._file.parent / named).absolute()
 
 
 def nearest(lines: dict[tuple[str | int, ...], int], path: tuple[str | int, ...]) -> int:
