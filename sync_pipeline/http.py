@@ -1,7 +1,7 @@
 """HTTP as every client here speaks it: TLS, time-outs, retries that honour Retry-After, and a limit of its own.
 
-One session class instead of one per vendor SDK, so that the rules of the house (no plain http but on loopback, no secret in
-an error or at a redirect's target, nothing waits for ever) hold in one place.
+One session class instead of one per vendor SDK, so that the rules of the house (no plain http but on loopback, no
+secret in an error or at a redirect's target, nothing waits for ever) hold in one place.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ LONGEST_RETRY_AFTER = 120.0
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"})
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 
+BROKEN_CONNECTION = (ConnectionError, Timeout, ChunkedEncodingError, ContentDecodingError)
+"""What requests raises where an answer did not come, or not whole."""
+
 
 class RateLimit:
     """Keeps a vendor's requests a minute from the start, instead of finding them out by 429. Safe among threads."""
@@ -68,9 +71,9 @@ class ApiSession(requests.Session):
     """A requests session that keeps the rules of the house.
 
     A request is sent again after a status of `retried_statuses`, or where the connection broke before the answer was
-    whole; each try passes the rate limit. After the last try the answer, or requests' own exception, goes to the caller.
-    With `stream=True` the body is the caller's to read, and to ask for again. Redirects are not followed: they would take
-    the credentials along.
+    whole; each try passes the rate limit. After the last try the answer, or requests' own exception, goes to the
+    caller. With `stream=True` the body is the caller's to read, and to ask for again. Redirects are not followed: they
+    would take the credentials along.
 
     Args:
         ca_file: a certificate authority to trust instead of the system's, for a private or sandbox host.
@@ -113,7 +116,7 @@ class ApiSession(requests.Session):
                 self._limit.wait()
             try:
                 response = super().request(method, url, *args, **kwargs)
-            except (ConnectionError, Timeout, ChunkedEncodingError, ContentDecodingError) as error:
+            except BROKEN_CONNECTION as error:
                 if isinstance(error, SSLError) or retry == self._retries or not (repeatable or _never_left(error)):
                     raise
                 why, pause = type(error).__name__, backoff(retry)
@@ -192,7 +195,7 @@ def translated(system: str) -> Iterator[None]:
             f"{system}: the certificate of {_host(error)} is not trusted here.",
             next_step="If it is a private or sandbox host, name its certificate authority as ca_file in the YAML file.",
         ) from error
-    except (ConnectionError, Timeout, ChunkedEncodingError, ContentDecodingError) as error:
+    except BROKEN_CONNECTION as error:
         raise TransientError(
             f"{system}: {_host(error)} can't be reached or stopped answering ({type(error).__name__}).",
             next_step="Try again later; if it lasts, check the address in the YAML file and this machine's network.",
@@ -200,7 +203,7 @@ def translated(system: str) -> Iterator[None]:
     except requests.exceptions.JSONDecodeError as error:
         raise TransientError(
             f"{system} answered with something that is not JSON.",
-            next_step="Try again later; if it lasts, check the address in the YAML file: a proxy may be answering for it.",
+            next_step="Try again later; if it lasts, check the address in the YAML file: a proxy may answer for it.",
         ) from error
     except requests.exceptions.RequestException as error:
         raise ConfigurationError(f"{system}: the request can't be sent ({type(error).__name__}).") from error

@@ -1,0 +1,85 @@
+"""Salesforce as the rest of the project sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from simple_salesforce.api import Salesforce
+
+from sync_pipeline.errors import DataError, ReconnectError
+from sync_pipeline.orgs.models import Organization
+from sync_pipeline.salesforce.login import log_in
+from sync_pipeline.salesforce.session import ApiRefusal, SalesforceSession
+
+
+def connect(org: Organization) -> Client:
+    """Log in and return a client; the token exchange happens now.
+
+    Raises:
+        ReconnectError: Salesforce refuses the credentials, with its own reason.
+        ConfigurationError: the domain, a key or an environment variable is wrong.
+        TransientError: Salesforce can't be reached.
+    """
+    ca_file = str(org.path(org.salesforce.ca_file)) if org.salesforce.ca_file else None
+    return Client(SalesforceSession(partial(log_in, org), ca_file=ca_file), org.salesforce.api_version)
+
+
+class Client:
+    """simple-salesforce on a session that refreshes, retries and explains; Bulk (`bulk.py`) works on the same session.
+
+    Every method may raise what `SalesforceSession.request` raises.
+
+    Args:
+        session: a logged-in session.
+        version: API version, e.g. "66.0".
+    """
+
+    def __init__(self, session: SalesforceSession, version: str) -> None:
+        self.session = session
+        self.version = version
+        self.instance_url = session.instance_url
+        self.data_url = f"{self.instance_url}/services/data/v{version}"
+        # The session adds its own token to every request.
+        self._salesforce = Salesforce(
+            instance_url=self.instance_url, session_id="", session=session, version=version, object_pairs_hook=dict
+        )
+        self._described: dict[str, dict[str, Any]] = {}
+
+    def organization(self) -> dict[str, Any]:
+        """Id, Name, IsSandbox and further facts of the organization behind the login."""
+        fields = "Id, Name, InstanceName, IsSandbox, TrialExpirationDate, NamespacePrefix, OrganizationType"
+        found = next(self.query(f"SELECT {fields} FROM Organization"), None)
+        if found is None:
+            raise DataError(f"Salesforce ({self.instance_url}) names no organization behind this login.")
+        return found
+
+    def describe(self, object_name: str) -> dict[str, Any]:
+        """Salesforce's description of an object and the fields the connected user may see; asked for once.
+
+        Raises:
+            ReconnectError: the user may not see the object at all.
+        """
+        if object_name not in self._described:
+            try:
+                self._described[object_name] = self._salesforce.restful(f"sobjects/{object_name}/describe") or {}
+            except ApiRefusal as refusal:
+                if refusal.status != 404:
+                    raise
+                raise ReconnectError(
+                    f"Salesforce shows the connected user no object {object_name} ({refusal.code}: {refusal.reason}).",
+                    next_step=f"Give the user read access to {object_name}, by a profile or a permission set.",
+                ) from refusal
+        return self._described[object_name]
+
+    def query(self, soql: str) -> Iterator[dict[str, Any]]:
+        """Rows of a REST query as they arrive, without Salesforce's `attributes`. What is large reads `bulk_query`."""
+        for row in self._salesforce.query_all_iter(soql):
+            row.pop("attributes", None)
+            yield row
+
+    def limits(self) -> dict[str, Any]:
+        """What the organization may use, and what is left of it."""
+        answer: dict[str, Any] = self._salesforce.limits()
+        return answer
