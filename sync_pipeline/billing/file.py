@@ -1,0 +1,104 @@
+"""Customers in a CSV file."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+from urllib.parse import quote
+
+import duckdb
+
+from sync_pipeline import progress
+from sync_pipeline.billing.delimited import Dialect, check_text, dialect_of, lines_of, rewrite, transcode
+from sync_pipeline.billing.source import CUSTOMERS, Staged
+from sync_pipeline.billing.tabular import Layout, PlainFile, stage_csv
+from sync_pipeline.errors import ConfigurationError, TransientError
+from sync_pipeline.orgs.models import FileSettings, Organization
+
+LINES_OF_EACH = 4
+"""As many lines are looked up for a customer id in question."""
+
+
+def stage(con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> Staged:
+    """Read the file into the staging table.
+
+    Raises:
+        ConfigurationError: there is no such file, or it lacks a column that the YAML names.
+        DataError: it is no CSV in the given encoding, with the line and what is wrong with it.
+        TransientError: it is still being written.
+    """
+    path = org.path(_settings(org).path)
+    before = _state(org, path)
+    try:
+        return _read(con, org, path, folder)
+    finally:
+        _refuse_changed(org, path, before)  # before anything else that may be wrong with half a file
+
+
+def customer_url(org: Organization, customer_id: str) -> str | None:
+    """The page that `billing.customer_url` names."""
+    template = _settings(org).customer_url
+    return template.replace("{customer_id}", quote(customer_id, safe="")) if template else None
+
+
+def _read(con: duckdb.DuckDBPyConnection, org: Organization, path: Path, folder: Path) -> Staged:
+    settings = _settings(org)
+    place = org.where("billing", "path")
+    if codecs.lookup(settings.encoding).name not in ("utf-8", "utf-8-sig"):
+        transcode(org.where("billing", "encoding"), path, settings.encoding, folder / path.name)
+        path = folder / path.name
+    dialect = dialect_of(place, path, settings.delimiter)
+    layout = Layout.of(org, dialect.header, settings.columns)
+    if not (dialect.plain and _taken(con, org, path, dialect, layout)):
+        check_text(place, path, "utf-8")
+        plain = folder / "plain.csv"
+        rewrite(place, path, plain, dialect)
+        stage_csv(con, org, plain, PlainFile.delimiter, layout)
+    row = con.execute(f"SELECT count(*) FROM {CUSTOMERS}").fetchone()
+    progress.report("customers read", row[0] if row else 0)
+    column = layout.used["customer_id"]
+    return Staged(lines=lambda wanted: lines_of(place, path, dialect.delimiter, column, wanted, LINES_OF_EACH))
+
+
+def _taken(con: duckdb.DuckDBPyConnection, org: Organization, path: Path, dialect: Dialect, layout: Layout) -> bool:
+    """Whether DuckDB read the file as it is. Its complaint would quote personal data, and is not always the reason."""
+    try:
+        stage_csv(con, org, path, dialect.delimiter, layout)
+    except duckdb.InvalidInputException:
+        return False
+    return True
+
+
+def _settings(org: Organization) -> FileSettings:
+    if not isinstance(org.billing, FileSettings):
+        raise TypeError(f"{org.name} is billed by {org.billing.system}")
+    return org.billing
+
+
+def _state(org: Organization, path: Path) -> tuple[int, int, int]:
+    """What changes when somebody writes to the file or puts another in its place."""
+    place = org.where("billing", "path")
+    try:
+        state = path.stat()
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "no ordinary file"
+            raise ConfigurationError(f"{place}: {path} is {what}.", next_step="Name a CSV file at billing.path.")
+        path.open("rb").close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{place}: {path} can't be opened: {error.strerror}.",
+            next_step="Check billing.path (relative to the YAML file's folder) and the right to read it.",
+        ) from None
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _refuse_changed(org: Organization, path: Path, before: tuple[int, int, int]) -> None:
+    try:
+        unchanged = _state(org, path) == before
+    except ConfigurationError:
+        unchanged = False
+    if not unchanged:
+        raise TransientError(
+            f"{org.where('billing', 'path')}: {path.name} changed while it was read.",
+            next_step="Let the export finish and sync again; one that writes under another name and renames is safe.",
+        ) from None

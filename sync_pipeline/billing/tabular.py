@@ -1,0 +1,261 @@
+"""Customers of systems that answer tables: which column says what, and the SQL from a CSV file to the customer row.
+
+Columns are read as c0, c1, ... and their real names are only ever bound as values, so a name may hold anything.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, get_args
+
+import duckdb
+
+from sync_pipeline.billing.source import CUSTOMERS, listed, no_such_field, put_customers
+from sync_pipeline.errors import ConfigurationError, DataError
+from sync_pipeline.orgs.models import CustomerColumn, Organization
+
+log = logging.getLogger(__name__)
+
+LONGEST_ROW = 1_000_000
+"""Characters of one row. Beyond it a quote without its partner is likelier than a customer."""
+_LINE_BYTES, _BUFFER_BYTES = 8 * LONGEST_ROW, 32 * LONGEST_ROW  # a character takes up to four bytes, a quote two
+
+OTHER_NAMES = {"customer_id": ("customer_id", "id"), "emails": ("emails", "email")}
+"""Columns that are recognized by more than their own name."""
+RECOGNIZED: tuple[CustomerColumn, ...] = get_args(CustomerColumn)
+READ_AS = {
+    "is_individual": "yes or no",
+    "balance": "a number like 1234.50",
+    "created_at": "a date like 2024-12-31T23:59:59Z",
+    "updated_at": "a date like 2024-12-31T23:59:59Z",
+}
+"""Columns whose text has to be read as something else; it stays in custom_fields as well, as a status does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which column of a table says what."""
+
+    names: list[str]
+    """Names for custom fields: as the table has them, made unique, none empty."""
+    used: dict[str, int]
+    """Column of the customer row to the position of the column that says it."""
+    identifier: int
+    """Position of the shared identifier."""
+
+    @classmethod
+    def of(cls, org: Organization, header: Sequence[str], columns: Mapping[CustomerColumn, str]) -> Self:
+        """Find the columns that the YAML names, and those that carry the customer row's own names.
+
+        Args:
+            org: the organization, for its identifier and for places in its file.
+            header: the table's column names, in order.
+            columns: `billing.columns`: column of the customer row to column of the table.
+
+        Raises:
+            ConfigurationError: every column that is named but missing, or there more than once, at once.
+        """
+        used: dict[str, int] = {}
+        problems: list[ConfigurationError] = []
+        for column in RECOGNIZED:
+            if column in columns:
+                found = _find(header, columns[column])
+                place = ("billing", "columns", column)
+                problems += _problem(org, header, place, columns[column], found)
+            else:
+                found = next((f for name in OTHER_NAMES.get(column, (column,)) if (f := _find(header, name))), [])
+            if len(found) == 1:
+                used[column] = found[0]
+        if "customer_id" not in used and "customer_id" not in columns:
+            problems.append(_no_customer_id(org, header))
+        # A column of the customer row may be named as well as the table's own: customer_id where the table says id.
+        field = org.identifier.billing_field
+        found = _find(header, field) or ([used[field]] if field in used else [])
+        problems += _problem(org, header, ("identifier", "billing_field"), field, found)
+        if problems:
+            raise problems[0] if len(problems) == 1 else ConfigurationError("\n".join(str(p) for p in problems))
+        return cls(_unique(header), used, found[0])
+
+    def expressions(self) -> tuple[dict[str, str], dict[str, object]]:
+        """SQL expressions for the columns of the customer row over c0, c1, ..., and their parameters."""
+        plain = {column: _cell(at) for column, at in self.used.items()}
+        found = {column: plain[column] for column in plain.keys() - READ_AS.keys() - {"status", "emails", "currency"}}
+        found |= {column: _read(column, plain[column]) for column in READ_AS if column in plain}
+        found |= {f"unread_{c}": f"trim({plain[c]}) <> '' AND ({found[c]}) IS NULL" for c in READ_AS if c in plain}
+        found["identifier"] = _cell(self.identifier)
+        found["position"] = "0"
+        found["status"] = _status(plain.get("status", "NULL"))
+        if "currency" in plain:
+            found["currency"] = f"nullif(upper(trim({plain['currency']})), '')"
+        if "emails" in plain:
+            found["emails"] = f"nullif(regexp_extract_all({plain['emails']}, {_EMAIL}), [])"
+            found.setdefault("primary_email", f"({found['emails']})[1]")
+        elif "primary_email" in plain:
+            found["emails"] = f"CASE WHEN {plain['primary_email']} IS NOT NULL THEN [{plain['primary_email']}] END"
+        consumed = {at for column, at in self.used.items() if column not in READ_AS and column != "status"}
+        kept = [at for at in range(len(self.names)) if at not in consumed]
+        found["custom_fields"] = f"json_object({', '.join(f'$name_{at}, {_cell(at)}' for at in kept)})"
+        return found, {f"name_{at}": self.names[at] for at in kept}
+
+
+def stage_csv(con: duckdb.DuckDBPyConnection, org: Organization, path: Path, delimiter: str, layout: Layout) -> None:
+    """Read a UTF-8 CSV file with one header line into `billing_staging.customers`.
+
+    Raises:
+        duckdb.InvalidInputException: the file is no CSV of that many columns. The message may hold personal data.
+        ConfigurationError: a column that the YAML names holds nothing that can be read as what it should be.
+    """
+    expressions, params = layout.expressions()
+    columns = ", ".join(f"c{at}: 'VARCHAR'" for at in range(len(layout.names)))
+    relation = (
+        f"read_csv($path, columns = {{{columns}}}, auto_detect = false, header = true, delim = $delimiter,"
+        " quote = '\"', escape = '\"', strict_mode = true, null_padding = false, ignore_errors = false,"
+        f" compression = 'none', max_line_size = {_LINE_BYTES}, buffer_size = {_BUFFER_BYTES})"
+    )
+    params |= {"path": _not_a_pattern(path), "delimiter": delimiter}
+    unread = [column for column in READ_AS if column in layout.used]
+    put_customers(con, expressions, relation, params, also=[f"unread_{column}" for column in unread])
+    for column in unread:
+        _mind_unread(con, org, layout, column)
+
+
+class PlainFile:
+    """A CSV file of the one dialect that nobody reads two ways: commas, every value in quotes, lines ending in \\n."""
+
+    delimiter = ","
+
+    def __init__(self, place: str, path: Path, header: Sequence[str]) -> None:
+        self._place = place
+        self._file = path.open("w", encoding="utf-8", errors="replace", newline="")
+        self._writer = csv.writer(self._file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        self._writer.writerow(header)
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, row: Sequence[str | None]) -> None:
+        """Write one row; None becomes an empty value.
+
+        Raises:
+            DataError: the row is longer than any customer.
+        """
+        if sum(map(len, filter(None, row))) > LONGEST_ROW:
+            raise DataError(
+                f"{self._place}: row {self.count + 1:,} is longer than {LONGEST_ROW:,} characters.",
+                next_step="Leave out the columns that are no data of the customer.",
+            )
+        self._writer.writerow(row)
+        self.count += 1
+
+
+_YES, _NO = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+_EMAIL = "'[^\\s,;<>\"]+@[^\\s,;<>\"]+'"
+
+
+def _find(header: Sequence[str], wanted: str) -> list[int]:
+    """Positions of the column: as written, else without regard to case and spaces around it (as SQL names columns)."""
+    exact = [at for at, name in enumerate(header) if name == wanted]
+    return exact or [at for at, name in enumerate(header) if name.strip().casefold() == wanted.strip().casefold()]
+
+
+def _problem(
+    org: Organization, header: Sequence[str], place: tuple[str, ...], wanted: str, found: list[int]
+) -> list[ConfigurationError]:
+    if not found:
+        return [no_such_field(org, place, wanted, header, f"{_subject(org)} has")]
+    if len(found) > 1:
+        at = ", ".join(str(position + 1) for position in found)
+        return [
+            ConfigurationError(
+                f"{org.where(*place)}: {_subject(org)} has {len(found)} columns named {wanted!r} (columns {at}).",
+                next_step="Give them different names.",
+            )
+        ]
+    return []
+
+
+def _no_customer_id(org: Organization, header: Sequence[str]) -> ConfigurationError:
+    return ConfigurationError(
+        f"{org.where('billing', 'columns')}: {_subject(org)} has no column customer_id or id. {listed(header)}",
+        next_step="Say which column is the customer's own id, e.g. columns: {customer_id: number}.",
+    )
+
+
+def _subject(org: Organization) -> str:
+    return (
+        "the query"
+        if getattr(org.billing, "query", None)
+        else f"the {'file' if org.billing.system == 'file' else 'table'}"
+    )
+
+
+def _unique(header: Sequence[str]) -> list[str]:
+    taken = set(header)
+    names: list[str] = []
+    for at, written in enumerate(header):
+        name = written if written.strip() else f"column {at + 1}"
+        number = 2
+        while name in names or (name != written and name in taken):
+            name, number = f"{written.strip() or f'column {at + 1}'} ({number})", number + 1
+        names.append(name)
+    return names
+
+
+def _cell(at: int) -> str:
+    return f"nullif(c{at}, '')"
+
+
+def _read(column: str, cell: str) -> str:
+    if (
+        column == "balance"
+    ):  # the narrow type first: DuckDB reads it thirty times faster, and it holds nearly everything
+        return (
+            f"coalesce(CAST(TRY_CAST({cell} AS DECIMAL(18, 6)) AS DECIMAL(38, 6)), TRY_CAST({cell} AS DECIMAL(38, 6)))"
+        )
+    if column == "is_individual":
+        said = f"lower(trim({cell}))"
+        return f"CASE WHEN {said} IN {_YES} THEN true WHEN {said} IN {_NO} THEN false END"
+    return f"CAST(TRY_CAST({cell} AS TIMESTAMPTZ) AS TIMESTAMP)"  # the session's time zone is UTC
+
+
+def _status(cell: str) -> str:
+    said = f"lower(trim({cell}))"
+    archived = f"WHEN {said} IN ('archived', 'inactive') THEN 'archived'"
+    return f"CASE {archived} WHEN {said} = 'deleted' THEN 'deleted' ELSE 'active' END"
+
+
+def _mind_unread(con: duckdb.DuckDBPyConnection, org: Organization, layout: Layout, column: str) -> None:
+    """Refuse a column that the YAML names in vain; of any other, what can't be read stays in custom_fields only."""
+    row = con.execute(f"SELECT count(*) FILTER (unread_{column}), count({column}) FROM {CUSTOMERS}").fetchone() or (
+        0,
+        0,
+    )
+    unread, read = row
+    if not unread:
+        return
+    name = layout.names[layout.used[column]]
+    if not read and column in getattr(org.billing, "columns", {}):
+        raise ConfigurationError(
+            f"{org.where('billing', 'columns', column)}: no value of column {name!r} can be read as {READ_AS[column]}.",
+            next_step=f"Name another column as {column}, or leave it out: the values then stay in custom_fields.",
+        )
+    log.warning(
+        "%s: %d of %d values of column %r can't be read as %s; they stand in custom_fields only.",
+        *(org.name, unread, unread + read, name, READ_AS[column]),
+    )
+
+
+def _not_a_pattern(path: Path) -> str:
+    """The path with brackets around what DuckDB would take as a pattern for several files."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in str(path))
