@@ -117,6 +117,7 @@ class ApiSession(requests.Session):
             try:
                 response = super().request(method, url, *args, **kwargs)
             except BROKEN_CONNECTION as error:
+                error.request = error.request or requests.Request(str(method), str(url))  # for the host in the message
                 if isinstance(error, SSLError) or retry == self._retries or not (repeatable or _never_left(error)):
                     raise
                 why, pause = type(error).__name__, backoff(retry)
@@ -178,7 +179,10 @@ def is_loopback(host: str) -> bool:
 
 def refuse_plain_http(url: str) -> None:
     """Raise ConfigurationError where credentials would cross a network in the clear."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigurationError("An address of the YAML file is none.", next_step="Write https://host/path.") from None
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ConfigurationError(
             f"{parts.scheme}://{parts.hostname} would send credentials unencrypted.", next_step="Use an https address."

@@ -74,7 +74,7 @@ def write_portal_links(con: duckdb.DuckDBPyConnection, client: Client, org: Orga
         plan: what `plan_portal_links` returned.
 
     Raises:
-        GuardStop: the field does not exist, can't be written, or is too short for the longest link; nothing was written.
+        GuardStop: the field is missing, can't be written, or is too short for the longest link; nothing was written.
         ReconnectError, TransientError: Salesforce stopped answering; the answers up to then are noted.
     """
     if org.export.portal_link is None:

@@ -88,7 +88,7 @@ def _job(client: Client, object_name: str, rows: pd.DataFrame) -> pd.DataFrame:
     job = finished(client, url)
     failed = _result(client, url, "failedResults", ["sf__Id", "Id", "sf__Error"])
     written = set(_result(client, url, "successfulResults", ["sf__Id"])["sf__Id"])
-    # The order of results is not guaranteed: rows are found by id, which a refused row may carry in its own column only.
+    # The order of results is not guaranteed: rows are found by id, which a refused one may have in its own column only.
     reasons = {sf_id or own_id: error for sf_id, own_id, error in failed.itertuples(index=False)}
     unprocessed: Answer = (
         "UNPROCESSED",
