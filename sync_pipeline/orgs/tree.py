@@ -112,7 +112,7 @@ def _compose(text: str) -> Node | None:
     except yaml.reader.ReaderError as error:
         line = 1 + len(re.findall("\r\n|[\r\n\x85\u2028\u2029]", text[: error.position]))
         raise _Unreadable(
-            line, f"the character U+{ord(str(error.character)):04X} can't stand in a YAML file."
+            line, f"the character U+{error.character:04X} can't stand in a YAML file."
         ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
