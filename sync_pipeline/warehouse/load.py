@@ -75,17 +75,22 @@ def describe(con: duckdb.DuckDBPyConnection, table: Table) -> None:
 @contextmanager
 def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """All or nothing for what happens inside; inside another transaction, part of that one."""
-    try:
-        con.execute("BEGIN TRANSACTION")
-    except duckdb.TransactionException:  # DuckDB has no way to ask beforehand
+    if _inside_transaction(con):
         yield
         return
+    con.execute("BEGIN TRANSACTION")
     try:
         yield
     except BaseException:
         _rollback(con)
         raise
     con.execute("COMMIT")
+
+
+def _inside_transaction(con: duckdb.DuckDBPyConnection) -> bool:
+    """DuckDB can't be asked, and a refused BEGIN aborts the open transaction; but only inside one does the id stay."""
+    first, second = (con.execute("SELECT txid_current()").fetchone() for _ in range(2))
+    return first == second
 
 
 def _rollback(con: duckdb.DuckDBPyConnection) -> Any:
