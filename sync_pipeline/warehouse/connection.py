@@ -1,7 +1,7 @@
 """One DuckDB file per organization, attached as `warehouse` to a database in memory.
 
-Steps that only matter while a connection lives (temporary tables, macros) stay in memory; what is kept goes to the file.
-The SQL names the catalog, never the file, so that another catalog can stand behind the name.
+Steps that only matter while a connection lives (temporary tables, macros) stay in memory; what is kept goes to the
+file. The SQL names the catalog, never the file, so that another catalog can stand behind the name.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Warehouse:
         with self._file_errors():
             _create_missing(con)
         # Only now is it certain that no other process spills here: whatever lies there was left by one that was killed.
-        spill = self.path.parent / ".spill" / self._org_name
+        spill = self.path.parent / f".{self._org_name}.spill"  # DuckDB makes it when it needs it
         shutil.rmtree(spill, ignore_errors=True)
         con.execute(f"SET temp_directory = {literal(str(spill))}")
 
@@ -144,8 +144,8 @@ class Warehouse:
         why = str(error).splitlines()[0]
         return ConfigurationError(
             f"The warehouse of organization {self._org_name} can't be opened at {self.path}: {why}",
-            next_step="Move the file away and sync again: everything but the record of links and imports comes back from "
-            "the sources. If the folder is at fault, choose another by SYNC_PIPELINE_DATA.",
+            next_step="Move the file away and sync again: everything but the record of links and imports comes back "
+            "from the sources. If the folder is at fault, choose another by SYNC_PIPELINE_DATA.",
         )
 
 

@@ -256,8 +256,8 @@ RECEIVABLES_UNSETTLED = Table(
         _C(
             "why",
             "VARCHAR",
-            "in_flight (a write may have been answered but not recorded), set_aside (no longer matched; what was imported "
-            "stays on the platform as it is) or refused (the platform refused to remove or restore a contact).",
+            "in_flight (a write may have been answered but not recorded), set_aside (no longer matched; what was "
+            "imported stays on the platform as it is) or refused (the platform refused to remove or restore it).",
         ),
         _C("code", "VARCHAR", "Of a refusal: the platform's code."),
         _C("reason", "VARCHAR", "Of a refusal: the platform's own words."),
@@ -302,7 +302,12 @@ RECEIVABLES_CONTACTS = Table(
         _C("customer_id", "VARCHAR", "Billing customer."),
         _C("source", "VARCHAR", "salesforce or billing."),
         _C("salesforce_contact_id", "VARCHAR", "Salesforce contact; null for one of the billing system."),
-        _C("email", "VARCHAR", "E-mail address, lower case; unique among Salesforce contacts.", personal=True),
+        _C(
+            "email",
+            "VARCHAR",
+            "E-mail address, lower case; unique among Salesforce contacts of matched customers.",
+            personal=True,
+        ),
         _C("first_name", "VARCHAR", "First name.", personal=True),
         _C("last_name", "VARCHAR", "Last name.", personal=True),
         _C("phone", "VARCHAR", "Telephone number.", personal=True),
