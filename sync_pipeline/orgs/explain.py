@@ -25,7 +25,7 @@ BAD_ENV = (
 def shape_findings(error: ValidationError, tree: Tree) -> Iterator[Finding]:
     """Every finding of pydantic as (path, sentence). What may be a secret is never in the sentence."""
     for details in error.errors(include_url=False):
-        path = _path(details["loc"])
+        path = _path(details["loc"], details["type"])
         model = _places().models.get(details["loc"][:-1])
         if (
             model is EnvRef and details["loc"][-1] != "<text>"
@@ -71,11 +71,14 @@ def _places() -> _Places:
     return places
 
 
-def _path(loc: tuple[str | int, ...]) -> Path:
+def _path(loc: tuple[str | int, ...], kind: str = "") -> Path:
     """The keys of `loc`, without what pydantic adds to them."""
     unions = _places().choices
+    whole = len(loc) if kind in ("extra_forbidden", "missing") else 0  # these end with a key, whatever it looks like
     return tuple(
-        part for index, part in enumerate(loc) if loc[:index] not in unions and part not in ("<text>", "<env>", "[key]")
+        part
+        for index, part in enumerate(loc, 1)
+        if index == whole or (loc[: index - 1] not in unions and part not in ("<text>", "<env>", "[key]"))
     )
 
 

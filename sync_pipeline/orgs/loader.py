@@ -95,7 +95,7 @@ def _read_file(path: Path) -> _File:
             "the file is empty" if file.tree.data is None else "the file holds no keys with values, but something else"
         )
         file.findings.append((1, f"{what}. Allowed: the keys of one organization, as in config/orgs/_example.yaml."))
-    last = max(1, len(re.findall("\r\n|[\r\n\x85\u2028\u2029]", text.rstrip("\r\n"))) + 1)
+    last = max(1, len(re.findall("\r\n|[\r\n]", text.rstrip("\r\n"))) + 1)
     file.findings = [(min(line, last), message) for line, message in file.findings]
     if file.findings:
         file.organization = None

@@ -109,6 +109,10 @@ def _template(*schemes: str) -> Callable[[str], None]:
     return check
 
 
+_LAST = (59, 23, 31, 12, 7)
+"""The last minute, hour, day of the month, month and day of the week."""
+
+
 def _cron(expression: str) -> None:
     allowed = 'Allowed: five fields (minute hour day month weekday), e.g. "30 6 * * 1-5" for 6:30 from Monday to Friday'
     fields = expression.split()
@@ -119,6 +123,12 @@ def _cron(expression: str) -> None:
         or re.search(r"(?i)(?<![a-z])(l|w|lw)(?![a-z])|\dl", expression)
     ):
         raise ValueError(f"{shown(expression)} is no schedule. {allowed}.")
+    for part, last in ((part, last) for field, last in zip(fields, _LAST, strict=True) for part in field.split(",")):
+        span = re.fullmatch(r"(?:\*|\d+(?:-(\d+))?)/(\d+)|\d+-(\d+)", part)
+        if span and int(span[2] or 1) > int(span[1] or span[3] or last):
+            raise ValueError(
+                f"{shown(expression)} has a step longer than its range ({part}), which cron cuts off. {allowed}."
+            )
     try:
         next(CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC)))
     except (CronSimError, StopIteration) as error:

@@ -107,16 +107,14 @@ def read_tree(text: str) -> Tree:
 def _compose(text: str) -> Node | None:
     loader = None
     try:
-        loader = _Loader(text)
+        # YAML breaks lines at these three as well; no editor counts them, and folding makes them spaces anyway.
+        loader = _Loader(re.sub("[\x85\u2028\u2029]", " ", text))
         return loader.get_single_node()
     except yaml.reader.ReaderError as error:
-        line = 1 + len(re.findall("\r\n|[\r\n\x85\u2028\u2029]", text[: error.position]))
-        raise _Unreadable(
-            line, f"the character U+{error.character:04X} can't stand in a YAML file."
-        ) from None
+        line = 1 + len(re.findall("\r\n|[\r\n]", text[: error.position]))
+        raise _Unreadable(line, f"the character U+{error.character:04X} can't stand in a YAML file.") from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise _Unreadable(mark.line + 1 if mark else 1, _explain(error)) from None
+        raise _explained(error) from None
     except _Unreadable:
         raise
     except (
@@ -129,22 +127,40 @@ def _compose(text: str) -> Node | None:
             loader.dispose()
 
 
-def _explain(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or ""
-    if isinstance(error, ComposerError) and "single document" in (error.context or ""):
-        return "a second document starts here (---). Allowed: one organization a file."
-    if r"'\t'" in problem:
-        return "there is a tab here. YAML is indented with spaces only."
-    if "mapping values are not allowed" in problem:
-        return (
+def _explained(error: yaml.MarkedYAMLError) -> _Unreadable:
+    problem, context = error.problem or "", error.context or ""
+    mark, message = error.problem_mark or error.context_mark, ""
+    if isinstance(error, ComposerError) and "single document" in context:
+        message = "a second document starts here (---). Allowed: one organization a file."
+    elif "quoted scalar" in context and "end of stream" in problem:
+        mark, message = error.context_mark, "a quote is opened here and never closed."
+    elif "flow" in context:
+        mark, message = error.context_mark, "a bracket is opened here and not closed as it should be."
+    elif r"'\t'" in problem:
+        message = "there is a tab here. YAML is indented with spaces only."
+    elif "mapping values are not allowed" in problem:
+        message = (
             "there is a colon where no key can stand. Check the indentation; a value with a colon and a space in it "
             "stands in quotes."
         )
-    if re.search(r"character '[@`%]'", problem):
-        return f"{problem}. A value that starts with it stands in quotes."
-    # The quoted part may be a piece of a value, and so of a secret.
-    what = re.sub(r""" ?(["'])(?:(?!\1).){2,}\1""", "", problem) or "it ends too early"
-    return f"this is no YAML: {what}. Check quotes, brackets and indentation here and above."
+    elif "expected ':'" in problem:
+        message = "this line is no key with a colon after it."
+        mark = error.context_mark
+    elif "expected <block end>" in problem:
+        message = "this does not continue what is above it. Check the indentation; a list's items start with a dash."
+    elif re.search(r"character '[@`%]'", problem):
+        message = f"{problem}. A value that starts with it stands in quotes."
+    else:
+        # What PyYAML quotes may be a piece of a value, and so of a secret.
+        message = f"this is no YAML: {_QUOTED.sub(_no_value, problem) or 'it ends too early'}."
+    return _Unreadable(mark.line + 1 if mark else 1, message)
+
+
+_QUOTED = re.compile(r"""\s?(['"])((?:(?!\1).)*)\1""")
+
+
+def _no_value(quoted: re.Match[str]) -> str:
+    return quoted[0] if len(quoted[2]) == 1 or re.fullmatch("<[a-z ]+>", quoted[2]) else ""
 
 
 def _plain(node: Node, path: Path, tree: Tree) -> Any:
