@@ -49,7 +49,8 @@ def test_the_demo_asks_the_environment_for_what_depends_on_the_sandbox(monkeypat
     asked = {match[0] for problem in problems if (match := re.search(r"DEMO_\w+", problem.message))}
     assert asked == {
         "DEMO_SALESFORCE_URL", "DEMO_CA_FILE", "DEMO_STRIPE_URL", "DEMO_STRIPE_KEY", "DEMO_UPFLOW_URL",
-        "DEMO_UPFLOW_KEY", "DEMO_UPFLOW_SECRET", "DEMO_DATABASE_URL", "DEMO_CSV_FILE", "DEMO_FILE_USERNAME", "DEMO_FILE_PRIVATE_KEY_FILE",
+        "DEMO_UPFLOW_KEY", "DEMO_UPFLOW_SECRET", "DEMO_DATABASE_URL", "DEMO_CSV_FILE",
+        "DEMO_FILE_USERNAME", "DEMO_FILE_PRIVATE_KEY_FILE",
         "DEMO_STRIPE_CLIENT_ID", "DEMO_DATABASE_CLIENT_ID", "DEMO_FILE_CLIENT_ID",
         "DEMO_STRIPE_CLIENT_SECRET", "DEMO_DATABASE_CLIENT_SECRET",
     }  # fmt: skip
