@@ -89,14 +89,14 @@ def download(client: Client, soql: str, folder: Path, *, what: str = "records re
 
 
 def _attempt(client: Client, soql: str, folder: Path, what: str) -> Result:
-    job = client.session.post(f"{client.data_url}/jobs/query", json={"operation": "query", "query": soql}).json()
-    url = f"{client.data_url}/jobs/query/{job['id']}"
+    job = client.call("POST", "/jobs/query", json={"operation": "query", "query": soql})
+    path = f"/jobs/query/{job['id']}"
     try:
-        done = finished(client, url)
+        done = finished(client, path)
         if done["state"] != "JobComplete":
             raise job_error(done)
         expected = int(done["numberRecordsProcessed"])
-        result = _pages(client, url, folder, what, expected)
+        result = _pages(client, path, folder, what, expected)
     except ApiRefusal as refusal:
         # The query itself was accepted, so a refusal now means that the job or its locator is gone.
         raise _StartAgain(f"{refusal.code}: {refusal.reason}") from refusal
@@ -105,15 +105,15 @@ def _attempt(client: Client, soql: str, folder: Path, what: str) -> Result:
     return result
 
 
-def finished(client: Client, url: str) -> dict[str, Any]:
-    """Wait until the job at `url` has come to an end, whatever end, and return its description."""
+def finished(client: Client, path: str) -> dict[str, Any]:
+    """Wait until the job at `path` has come to an end, whatever end, and return its description."""
     give_up = time.monotonic() + JOB_PATIENCE
     for pause in _pauses():
-        job: dict[str, Any] = client.session.get(url).json()
+        job: dict[str, Any] = client.call("GET", path)
         if job["state"] in ("JobComplete", "Failed", "Aborted"):
             return job
         if time.monotonic() > give_up:
-            client.session.patch(url, json={"state": "Aborted"})
+            client.call("PATCH", path, json={"state": "Aborted"})
             raise TransientError(
                 f"Salesforce did not finish the Bulk job {job.get('id')} within {JOB_PATIENCE / 3600:.0f} hours; "
                 "it was aborted.",
@@ -142,13 +142,13 @@ def job_error(job: dict[str, Any]) -> SyncError:
     return ConfigurationError(message, next_step="Setup > Bulk Data Load Jobs shows the job.")
 
 
-def _pages(client: Client, url: str, folder: Path, what: str, expected: int) -> Result:
+def _pages(client: Client, path: str, folder: Path, what: str, expected: int) -> Result:
     pages: list[Path] = []
     records, locator = 0, ""
     # A result without records has no page worth reading.
     while locator != "null" and expected:
         page = folder / f"page-{len(pages):05d}.csv"
-        count, locator = _page(client, f"{url}/results", locator, page)
+        count, locator = _page(client, f"{client.data_url}{path}/results", locator, page)
         pages.append(page)
         records += count
         report(what, records, expected)

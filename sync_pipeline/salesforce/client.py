@@ -9,6 +9,7 @@ from typing import Any
 from simple_salesforce.api import Salesforce
 
 from sync_pipeline.errors import DataError, ReconnectError
+from sync_pipeline.http import translated
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.salesforce.login import log_in
 from sync_pipeline.salesforce.session import ApiRefusal, SalesforceSession
@@ -63,7 +64,7 @@ class Client:
         """
         if object_name not in self._described:
             try:
-                self._described[object_name] = self._salesforce.restful(f"sobjects/{object_name}/describe") or {}
+                self._described[object_name] = self.call("GET", f"/sobjects/{object_name}/describe")
             except ApiRefusal as refusal:
                 if refusal.status != 404:
                     raise
@@ -75,11 +76,18 @@ class Client:
 
     def query(self, soql: str) -> Iterator[dict[str, Any]]:
         """Rows of a REST query as they arrive, without Salesforce's `attributes`. What is large reads `bulk_query`."""
-        for row in self._salesforce.query_all_iter(soql):
-            row.pop("attributes", None)
-            yield row
+        with translated("Salesforce"):
+            for row in self._salesforce.query_all_iter(soql):
+                row.pop("attributes", None)
+                yield row
 
     def limits(self) -> dict[str, Any]:
         """What the organization may use, and what is left of it."""
-        answer: dict[str, Any] = self._salesforce.limits()
-        return answer
+        with translated("Salesforce"):
+            answer: dict[str, Any] = self._salesforce.limits()
+            return answer
+
+    def call(self, method: str, path: str, **kwargs: Any) -> Any:
+        """Send one request to `path` below `/services/data/vXX.X` and return the JSON it answers."""
+        with translated("Salesforce"):
+            return self.session.request(method, f"{self.data_url}{path}", **kwargs).json()

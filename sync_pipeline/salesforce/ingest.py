@@ -62,10 +62,7 @@ def _collection(client: Client, object_name: str, rows: pd.DataFrame) -> pd.Data
         {"attributes": {"type": object_name}, "id": row["Id"], **{field: row[field] for field in fields}}
         for row in rows.to_dict("records")
     ]
-    response = client.session.patch(
-        f"{client.data_url}/composite/sobjects", json={"allOrNone": False, "records": records}
-    )
-    results = response.json()
+    results = client.call("PATCH", "/composite/sobjects", json={"allOrNone": False, "records": records})
     if not isinstance(results, list) or len(results) != len(rows):
         raise TransientError(
             f"Salesforce did not answer each of {len(rows)} records written.",
@@ -83,11 +80,11 @@ def _first_error(result: dict[str, object]) -> Answer:
 
 
 def _job(client: Client, object_name: str, rows: pd.DataFrame) -> pd.DataFrame:
-    url = _upload(client, object_name, rows)
-    _close(client, url)
-    job = finished(client, url)
-    failed = _result(client, url, "failedResults", ["sf__Id", "Id", "sf__Error"])
-    written = set(_result(client, url, "successfulResults", ["sf__Id"])["sf__Id"])
+    path = _upload(client, object_name, rows)
+    _close(client, path)
+    job = finished(client, path)
+    failed = _result(client, path, "failedResults", ["sf__Id", "Id", "sf__Error"])
+    written = set(_result(client, path, "successfulResults", ["sf__Id"])["sf__Id"])
     # The order of results is not guaranteed: rows are found by id, which a refused one may have in its own column only.
     reasons = {sf_id or own_id: error for sf_id, own_id, error in failed.itertuples(index=False)}
     unprocessed: Answer = (
@@ -102,36 +99,36 @@ def _job(client: Client, object_name: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _upload(client: Client, object_name: str, rows: pd.DataFrame) -> str:
-    """Create a job and give it the rows; returns its address."""
+    """Create a job and give it the rows; returns its path."""
     body = rows.to_csv(index=False, quoting=1, lineterminator="\n").encode()
     for last in (False, True):
         settings = {"object": object_name, "operation": "update", "lineEnding": "LF", "columnDelimiter": "COMMA"}
-        job = client.session.post(f"{client.data_url}/jobs/ingest", json=settings).json()
-        url = f"{client.data_url}/jobs/ingest/{job['id']}"
+        path = f"/jobs/ingest/{client.call('POST', '/jobs/ingest', json=settings)['id']}"
         try:
-            client.session.put(f"{url}/batches", data=body, headers={"Content-Type": "text/csv"})
+            # Answers 201 without a body.
+            client.session.put(f"{client.data_url}{path}/batches", data=body, headers={"Content-Type": "text/csv"})
         except ApiRefusal:
             # A job takes one upload: if its answer was lost, the repeated one is refused. Nothing is processed yet.
-            client.session.patch(url, json={"state": "Aborted"})
+            client.call("PATCH", path, json={"state": "Aborted"})
             if last:
                 raise
         else:
-            return url
+            return path
     raise AssertionError("the last try returns or raises")
 
 
-def _close(client: Client, url: str) -> None:
+def _close(client: Client, path: str) -> None:
     try:
-        client.session.patch(url, json={"state": "UploadComplete"})
+        client.call("PATCH", path, json={"state": "UploadComplete"})
     except ApiRefusal:
         # The first try may have arrived and its answer not.
-        if client.session.get(url).json()["state"] == "Open":
+        if client.call("GET", path)["state"] == "Open":
             raise
 
 
-def _result(client: Client, url: str, which: str, columns: list[str]) -> pd.DataFrame:
+def _result(client: Client, path: str, which: str, columns: list[str]) -> pd.DataFrame:
     try:
-        body = client.session.get(f"{url}/{which}", headers={"Accept": "text/csv"}).content
+        body = client.session.get(f"{client.data_url}{path}/{which}", headers={"Accept": "text/csv"}).content
     except ApiRefusal as refusal:  # a job that ended early may have none
         log.info("Salesforce: no %s (%s)", which, refusal.code)
         body = b""

@@ -27,7 +27,7 @@ from sync_pipeline.salesforce.describe import (
     objects_read,
     readable,
 )
-from sync_pipeline.warehouse.load import literal, replace_table, transaction
+from sync_pipeline.warehouse.load import literal, quote, replace_table, transaction
 from sync_pipeline.warehouse.tables import (
     SALESFORCE_ACCOUNTS,
     SALESFORCE_CONTACTS,
@@ -144,7 +144,7 @@ def load_users(con: duckdb.DuckDBPyConnection, client: Client, org: Organization
 
 
 class _Read:
-    """One Bulk read: the fields asked for, each once, and where their values stand in the pages."""
+    """One Bulk read: the fields asked for, each once."""
 
     def __init__(self, client: Client, object_name: str, what: str, *, where: str | None = None) -> None:
         self._client = client
@@ -154,13 +154,14 @@ class _Read:
         self._fields: list[str] = []
 
     def column(self, field: str) -> str:
-        """The SQL name of a field's column; the field joins the query, spelled as Salesforce spells it."""
+        """The field's column in SQL; the field joins the query. Both spell it as Salesforce does, not as the YAML."""
         found = find_field(self._client, self._object, field)
         if found is None:
             raise KeyError(f"{self._object}.{field} was not checked before it is read")
-        if found["name"] not in self._fields:
-            self._fields.append(found["name"])
-        return f"c{self._fields.index(found['name'])}"
+        name: str = found["name"]
+        if name not in self._fields:
+            self._fields.append(name)
+        return quote(name)
 
     def json_of(self, fields: Iterable[str]) -> str:
         """SQL of a JSON object with these fields, under the names the YAML gives them; NULL where there are none."""
@@ -174,7 +175,6 @@ class _Read:
             soql += f" WHERE {self._where}"
         with _folder(con) as folder:
             result = download(self._client, soql, folder, what=self._what)
-            self._check_headers(result.pages)
             if not result.pages:
                 return replace_table(con, table, _no_rows(table))
             selected = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
@@ -200,20 +200,21 @@ class _Read:
 
     def _source(self, pages: list[Path]) -> str:
         files = ", ".join(literal(str(page)) for page in pages)
-        types = ", ".join(f"c{index}: 'VARCHAR'" for index in range(len(self._fields)))
+        types = ", ".join(f"{literal(field)}: 'VARCHAR'" for field in self._header(pages))
         return f"read_csv([{files}], columns = {{{types}}}, {_CSV_OPTIONS})"
 
-    def _check_headers(self, pages: list[Path]) -> None:
-        """Columns are read by position, so every page's header must say what was asked for."""
-        wanted = [field.lower() for field in self._fields]
+    def _header(self, pages: list[Path]) -> list[str]:
+        """The header that all pages share: columns are read by position, so each page must have this one."""
+        headers = set()
         for page in pages:
             with page.open(encoding="utf-8", newline="") as file:
-                header = next(csv.reader(file), [])
-            if [name.lower() for name in header] != wanted:
-                raise TransientError(
-                    f"Salesforce's Bulk result of {self._object} has other columns than asked for.",
-                    next_step="Sync again.",
-                )
+                headers.add(tuple(next(csv.reader(file), [])))
+        header = list(headers.pop())
+        if headers or sorted(header) != sorted(self._fields):
+            raise TransientError(
+                f"Salesforce's Bulk result of {self._object} has other columns than asked for.", next_step="Sync again."
+            )
+        return header
 
 
 @contextmanager

@@ -1,0 +1,26 @@
+"""Organizations for tests, without a YAML file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sync_pipeline.orgs.models import Organization
+
+SERVER = {"method": "client_credentials", "client_id": "3MVG9", "client_secret": {"env": "ACME_SECRET"}}
+
+
+def organization(domain: str, **sections: Any) -> Organization:
+    """An organization at `domain`; `sections` replace those of the YAML file."""
+    return Organization.model_validate(
+        {
+            "name": "acme",
+            "salesforce": {"domain": domain, "login": SERVER},
+            "billing": {"system": "file", "path": "customers.csv"},
+            "identifier": {"billing_field": "company_number", "salesforce_field": "Company_Number__c"},
+            "receivables": {
+                "platform": "warehouse",
+                "portal_link_template": "https://pay.example.com/{customer_id}",
+            },
+        }
+        | sections
+    )
