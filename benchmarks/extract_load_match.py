@@ -56,7 +56,9 @@ def script(sandbox: dict[str, Any], work: Path) -> int:
     session = requests.Session()
     session.verify = sandbox["ca_file"]
     session.trust_env = False
-    sf = Salesforce(instance_url=_salesforce(sandbox)["url"], session_id=_token(sandbox), session=session, version="66.0")
+    sf = Salesforce(
+        instance_url=_salesforce(sandbox)["url"], session_id=_token(sandbox), session=session, version="66.0"
+    )
     pages = sf.bulk2.Account.query(SOQL, max_records=50_000, wait=0.1)
     accounts = pd.concat([pd.read_csv(io.StringIO(page), dtype=str) for page in pages])
     customers = pd.read_csv(_customers(sandbox), sep=";", dtype=str, encoding="utf-8-sig")
@@ -91,7 +93,9 @@ def floor(sandbox: dict[str, Any], work: Path) -> int:
     con.execute(
         f"CREATE TABLE accounts AS SELECT * FROM read_csv('{work}/*.csv', auto_detect=false, header=true, columns={{{columns}}}, quote='\"', escape='\"')"
     )
-    con.execute(f"CREATE TABLE customers AS SELECT * FROM read_csv('{_customers(sandbox)}', delim=';', all_varchar=true)")
+    con.execute(
+        f"CREATE TABLE customers AS SELECT * FROM read_csv('{_customers(sandbox)}', delim=';', all_varchar=true)"
+    )
     con.execute("CREATE TABLE pairs AS SELECT * FROM customers JOIN accounts ON company_number = Company_Number__c")
     return _one(con.execute("SELECT count(*) FROM pairs").fetchall())
 
@@ -117,7 +121,11 @@ def _token(sandbox: dict[str, Any]) -> str:
     session.trust_env = False
     answer = session.post(
         f"{credentials['url']}/services/oauth2/token",
-        data={"grant_type": "client_credentials", "client_id": credentials["client_id"], "client_secret": credentials["client_secret"]},
+        data={
+            "grant_type": "client_credentials",
+            "client_id": credentials["client_id"],
+            "client_secret": credentials["client_secret"],
+        },
         timeout=60,
     )
     return str(answer.json()["access_token"])
@@ -145,7 +153,10 @@ def measure(way: str, ready: Path) -> None:
         os.environ["BENCH_CLIENT_SECRET"] = credentials["client_secret"]
         (work / "config").mkdir()
         text = CONFIG.format(
-            url=credentials["url"], ca_file=sandbox["ca_file"], client_id=credentials["client_id"], customers=_customers(sandbox)
+            url=credentials["url"],
+            ca_file=sandbox["ca_file"],
+            client_id=credentials["client_id"],
+            customers=_customers(sandbox),
         )
         (work / "config" / "bench.yaml").write_text(text)
         started = time.perf_counter()
@@ -211,8 +222,12 @@ def show(size: int, figures: dict[str, list[dict[str, float]]]) -> None:
     print(f"{'way':<9}{'seconds':>9}{'peak MB':>9}{'matched':>11}{'x floor':>9}{'x script':>9}")
     for way in WAYS:
         one = median[way]
-        to_floor = statistics.median(a["seconds"] / b["seconds"] for a, b in zip(figures[way], figures["floor"], strict=True))
-        to_script = statistics.median(a["seconds"] / b["seconds"] for a, b in zip(figures[way], figures["script"], strict=True))
+        to_floor = statistics.median(
+            a["seconds"] / b["seconds"] for a, b in zip(figures[way], figures["floor"], strict=True)
+        )
+        to_script = statistics.median(
+            a["seconds"] / b["seconds"] for a, b in zip(figures[way], figures["script"], strict=True)
+        )
         print(
             f"{way:<9}{one['seconds']:>9.2f}{one['megabytes']:>9.0f}{one['matched']:>11,.0f}{to_floor:>9.2f}{to_script:>9.2f}"
         )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+CONFIG_VARIABLE = "SYNC_PIPELINE_CONFIG"
+DATA_VARIABLE = "SYNC_PIPELINE_DATA"
+
 
 def config_dir() -> Path:
     """Folder of the organizations' YAML files: `$SYNC_PIPELINE_CONFIG`, else `config/orgs` below the current folder."""
-    return _folder("SYNC_PIPELINE_CONFIG", Path("config") / "orgs")
+    return _folder(CONFIG_VARIABLE, Path("config") / "orgs")
 
 
 def data_dir() -> Path:
@@ -16,7 +19,7 @@ def data_dir() -> Path:
 
     It need not exist; who writes there creates it.
     """
-    return _folder("SYNC_PIPELINE_DATA", Path("var"))
+    return _folder(DATA_VARIABLE, Path("var"))
 
 
 def _folder(variable: str, default: Path) -> Path:

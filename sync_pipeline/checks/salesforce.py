@@ -1,0 +1,46 @@
+"""Can the fields that the YAML names serve? Asked, and answered, before anything is read."""
+
+from __future__ import annotations
+
+from sync_pipeline.checks.building import Finding, organization_check
+from sync_pipeline.resources import Step
+
+_PROBLEMS = "SELECT purpose, object, field, type, problem FROM salesforce_fields WHERE problem IS NOT NULL"
+
+
+def _said(step: Step, rows: str) -> str:
+    """Every problem in full: this text is what a person reads when the sync has stopped."""
+    return " ".join(problem for *_, problem in step.con.execute(rows).fetchall())
+
+
+@organization_check("salesforce_fields", blocking=True)
+def identifier_field_has_supported_type(step: Step) -> Finding:
+    """The shared identifier is the Account Id or a field of type string, textarea or reference.
+
+    A number field loses leading zeros and long digits, so it can't be compared safely. Copy it into a text field (a formula or a
+    flow does it) and name that one in the YAML.
+    """
+    rows = f"{_PROBLEMS} AND purpose = 'identifier'"
+    return Finding(
+        rows=rows,
+        found=_said(step, rows),
+        none=f"{step.org.identifier.salesforce_field} can be the shared identifier.",
+    )
+
+
+@organization_check("salesforce_fields", blocking=True)
+def configured_fields_can_be_used(step: Step) -> Finding:
+    """Every other field that the YAML names exists, may be read, and, where the portal link is written to it, be written.
+
+    A field that Salesforce hides from the user by field-level security looks the same as one that does not exist: add it to the
+    user's permission set, or correct its name.
+    """
+    rows = f"{_PROBLEMS} AND purpose <> 'identifier'"
+    return Finding(
+        rows=rows,
+        found=_said(step, rows),
+        none="Every field that the YAML names can be used.",
+    )
+
+
+CHECKS = (identifier_field_has_supported_type, configured_fields_can_be_used)

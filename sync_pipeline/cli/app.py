@@ -1,0 +1,129 @@
+"""The commands. Each does one thing and leaves the work to the rooms.
+
+Exit codes: 0 done; 1 a sync failed; 2 the configuration or the command is wrong; 3 a login was refused; 4 a passing failure,
+try again; 5 a guard stopped the sync; 6 a source can't be read. Of several organizations, the first failure decides.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sync_pipeline import settings
+from sync_pipeline.errors import ConfigurationError, SyncError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Keeps billing customers and Salesforce accounts one to one, and the receivables platform in step.",
+    epilog="Exit codes: 0 done, 1 failed, 2 configuration, 3 login refused, 4 try again later, 5 stopped by a guard, 6 unreadable source.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+
+
+@app.callback()
+def _common(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Folder with one YAML file per organization.", envvar=settings.CONFIG_VARIABLE),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder for warehouses and Dagster's records.", envvar=settings.DATA_VARIABLE),
+    ] = None,
+) -> None:
+    # Everything below, the Dagster definitions too, reads the folders from the environment.
+    if config:
+        os.environ[settings.CONFIG_VARIABLE] = str(config)
+    if data:
+        os.environ[settings.DATA_VARIABLE] = str(data)
+
+
+@app.command()
+def orgs(json: Json = False) -> None:
+    """List the organizations, and every problem of every file."""
+    from sync_pipeline.cli.orgs import show
+
+    raise typer.Exit(show(as_json=json))
+
+
+@app.command()
+def check(
+    organization: Annotated[str, typer.Argument(help="Name of the organization.")],
+    json: Json = False,
+) -> None:
+    """Check configuration, logins, fields and rights of an organization; everything that is wrong at once. Writes nothing."""
+    from sync_pipeline.cli.check import show
+
+    raise typer.Exit(show(organization, as_json=json))
+
+
+@app.command()
+def sync(
+    organizations: Annotated[list[str] | None, typer.Argument(help="Names of the organizations.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Every organization of the folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing anywhere.")] = False,
+    json: Json = False,
+) -> None:
+    """Sync organizations: the Dagster job, run here, so that it shows in the UI."""
+    from sync_pipeline.cli.sync import run as run_sync
+
+    raise typer.Exit(run_sync(organizations or [], everyone=everyone, dry_run=dry_run, as_json=json))
+
+
+@app.command()
+def demo(
+    ui: Annotated[
+        bool, typer.Option("--ui", help="Open the Dagster UI on the demo organizations instead of syncing them.")
+    ] = False,
+    accounts: Annotated[int, typer.Option(min=1, help="Accounts of each demo organization.")] = 2000,
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+) -> None:
+    """Start the sandbox, sync the three demo organizations, and show what happened."""
+    from sync_pipeline.cli.demo import run_demo, run_ui
+
+    raise typer.Exit(run_ui(accounts, port) if ui else run_demo(accounts))
+
+
+def run() -> None:
+    """Run the command line."""
+    # Dagster announces its own preview features; whoever runs a command can do nothing about them.
+    warnings.filterwarnings("ignore", module="dagster")
+    try:
+        app()
+    except SyncError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(error: SyncError) -> None:
+    from sync_pipeline.cli.output import print_error
+
+    print_error(str(error))
+    sys.exit(error.exit_code)
+
+
+def _sandbox_command() -> None:
+    try:
+        from sync_pipeline.cli.sandbox import sandbox
+    except ImportError as error:  # the sandbox's libraries are an extra
+        missing = error.name
+
+        def sandbox() -> None:
+            raise ConfigurationError(
+                f"The sandbox needs the package {missing}.",
+                next_step="Install it with `pip install 'sync-pipeline[sandbox]'`.",
+            )
+
+    app.command(name="sandbox", help="Serve stand-ins for Salesforce, Upflow and Stripe on loopback.")(sandbox)
+
+
+_sandbox_command()
