@@ -36,7 +36,7 @@ def salesforce_base_url(domain: str) -> str:
         ValueError: the host is not Salesforce's, or refuses logins of servers; the text says what to write instead.
     """
     match = _ADDRESS.fullmatch(domain)
-    if match is None:
+    if match is None or len(match["host"]) > 253:  # the longest name DNS knows
         raise ValueError(f"{_shown(domain)} is no address of a Salesforce organization. {ALLOWED}.")
     host = match["host"].lower()
     scheme = (match["scheme"] or "https").lower()
@@ -67,7 +67,7 @@ def _refuse_others(host: str, domain: str) -> None:
         raise ValueError(f"{host} is an instance, which an organization can leave. Use its My Domain. {ALLOWED}.")
     if re.fullmatch(rf"{_NAME}(?:\.salesforce\.com)?", host):
         raise ValueError(f"{host} is no My Domain. Is it {host.partition('.')[0]}.my.salesforce.com? {ALLOWED}.")
-    if not _MY_DOMAIN.fullmatch(host) or len(host) > 253:
+    if not _MY_DOMAIN.fullmatch(host):
         raise ValueError(f"{_shown(domain)} is not Salesforce's; credentials are sent to no other host. {ALLOWED}.")
     label, _, rest = host.partition(".")
     if rest.startswith("sandbox.") and "--" not in label:

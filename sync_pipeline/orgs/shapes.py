@@ -60,7 +60,7 @@ def api_url(address: str) -> str:
         raise ValueError("this is no address. Allowed: https://host/path.") from None
     if parts.username or parts.password:
         raise ValueError("the address holds credentials. Write it without them; keys have settings of their own.")
-    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[A-Za-z0-9.:-]+", host):
+    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", host):
         raise ValueError("this is no address. Allowed: https://host/path.")
     if parts.scheme == "http" and not is_loopback(host):
         raise ValueError(f"http://{host} would send credentials unencrypted. Allowed: https, or http on loopback.")

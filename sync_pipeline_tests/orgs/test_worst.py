@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync_pipeline.orgs import Loaded, load_organizations
+from sync_pipeline.orgs.tree import read_tree
 from sync_pipeline_tests.orgs.factory import VALID
 
 BILLINGS: list[dict[str, Any]] = [
@@ -52,6 +53,7 @@ ANYTHING = st.recursive(
     max_leaves=5,
 )
 MARKS = st.text("\t\r\n:-[]{}'\"&*!|>%@#? \x85\u2028a1", max_size=20).map(str.encode)
+SOUP = "ab:- \n\t[]{}'\"&*!|>%@#?,\\U0\x85\u2028"
 SECRET = "hunter2-ZQ9"
 IN_THE_CLEAR = [
     "{s}",
@@ -91,6 +93,12 @@ def dump(data: Any) -> bytes:
 
 def organizations() -> st.SearchStrategy[dict[str, Any]]:
     return st.sampled_from(STARTS).map(copy.deepcopy)
+
+
+def spoiled(organization: dict[str, Any]) -> st.SearchStrategy[str]:
+    text = dump(organization).decode()
+    cut = st.integers(0, len(text))
+    return st.builds(lambda start, end, new: text[:start] + new + text[end:], cut, cut, st.text(SOUP, max_size=10))
 
 
 def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -151,10 +159,21 @@ def test_any_bytes_at_all(content: bytes) -> None:
     load_bytes(content)
 
 
-@given(st.text("ab:- \n\t[]{}'\"&*!|>%@#?,\\U0\x85\u2028", max_size=60))
+@given(st.text(SOUP, max_size=60))
 @settings(max_examples=300)
 def test_yaml_soup(text: str) -> None:
     load_bytes(text.encode())
+
+
+@given(st.one_of(st.text(SOUP, max_size=60), organizations().flatmap(spoiled)))
+@settings(max_examples=300)
+def test_both_of_pyyamls_readers_say_the_same(text: str) -> None:
+    fast = read_tree(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "__with_libyaml__", False)
+        exact = read_tree(text)
+    if exact.data is not None:  # the fast reader lets a few more tabs pass
+        assert fast == exact
 
 
 @given(organizations(), st.data(), st.sampled_from(IN_THE_CLEAR))
