@@ -71,7 +71,7 @@ def stage(con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> St
         header = list(result.keys())
         layout = Layout.of(org, header, _settings(org).columns)
         exact = {layout.identifier, layout.used["customer_id"]}
-        with PlainFile(_where(org), plain, header) as file:
+        with PlainFile(_where(org), plain, len(header)) as file:
             for rows in result.partitions(CHUNK):
                 for row in rows:
                     file.write([_value(org, header, at, value, at in exact) for at, value in enumerate(row)])
@@ -230,7 +230,7 @@ def _words(url: URL, error: BaseException) -> str:
     for secret in (url.render_as_string(hide_password=False), str(url.password or "")):
         if secret:
             said = said.replace(secret, "***")
-    return " ".join(said.split())[:500]
+    return " ".join(said.split())[:500].rstrip(".") + "."
 
 
 def _where(org: Organization) -> str:

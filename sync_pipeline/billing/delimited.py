@@ -32,7 +32,7 @@ _MAGIC = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"\x1f\x8b": "compressed",
 }
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,10 @@ def dialect_of(place: str, path: Path, delimiter: str | None) -> Dialect:
             f"{place}: {path.name} is empty: there is not even a line with column names.",
             next_step="Export the file again, with column names in its first line.",
         )
-    # DuckDB takes a blank line before the header for it, and one in a file of a single column for a row.
-    return Dialect(header, chosen, plain=not announced and len(header) > 1 and sample[0] not in "\r\n")
+    # DuckDB takes a blank line before the header for the header, one in a file of a single column for a row, and the
+    # first line break, even inside a name, for the kind all lines end in (and then loses rows without a word).
+    plain = not announced and len(header) > 1 and sample[0] not in "\r\n" and not re.search(r"[\r\n]", "".join(header))
+    return Dialect(header, chosen, plain and not _has_lone_returns(path))
 
 
 def rewrite(place: str, path: Path, target: Path, dialect: Dialect) -> None:
@@ -74,16 +76,16 @@ def rewrite(place: str, path: Path, target: Path, dialect: Dialect) -> None:
         DataError: the first line that can't be read, and why.
     """
     width = len(dialect.header)
-    with _opened(place, path) as file, PlainFile(place, target, dialect.header) as plain:
+    with _opened(place, path) as file, PlainFile(place, target, width) as plain:
         rows = _records(file, place, dialect.delimiter)
         next(rows)
         for line, row in rows:
-            if len(row) == width + 1 and not row[-1]:  # a delimiter at the end of the line says nothing
+            while len(row) > width and not row[-1]:  # delimiters at the end of the line say nothing
                 row.pop()
             if len(row) != width:
                 raise DataError(
                     f"{place}: line {line} has {_values(len(row))}, the header has {width}.",
-                    next_step=f"Correct it (a value with {dialect.delimiter!r} in it stands in quotes), or export it again.",
+                    next_step=f"Correct it (a value with {dialect.delimiter!r} in it needs quotes) or export again.",
                 )
             plain.write(row)
             if plain.count % REPORT_EVERY == 0:
@@ -134,6 +136,10 @@ def _decoded(place: str, path: Path, encoding: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)()
     offset = 0
     with path.open("rb") as source:
+        marked = _marked(source.read(3))
+        source.seek(0)
+        if marked and not codecs.lookup(encoding).name.startswith(marked):  # single-byte encodings take any byte
+            raise _undecodable(place, path, encoding, 0)
         while True:
             chunk = source.read(CHUNK_BYTES)
             pending = len(decoder.getstate()[0])
@@ -158,7 +164,7 @@ def _undecodable(place: str, path: Path, encoding: str, at: int) -> DataError:
     kind = next((name for magic, name in _MAGIC.items() if beginning.startswith(magic)), None)
     if kind:
         return DataError(f"{place}: {path.name} is {kind}, not CSV.", next_step="Save it as CSV UTF-8.")
-    other = "utf-16" if beginning[:2] in _UTF_16 else "utf-8" if codecs.lookup(encoding).name != "utf-8" else "cp1252"
+    other = _marked(beginning) or ("cp1252" if codecs.lookup(encoding).name == "utf-8" else "utf-8")
     return DataError(
         f"{place}: {path.name} is not {encoding}: line {line}, byte {at + 1:,}.",
         next_step=f"Say how it is written, e.g. `encoding: {other}`"
@@ -166,14 +172,19 @@ def _undecodable(place: str, path: Path, encoding: str, at: int) -> DataError:
     )
 
 
+def _marked(beginning: bytes) -> str | None:
+    """The encoding that a byte order mark announces."""
+    return next((name for mark, name in _MARKS.items() if beginning.startswith(mark)), None)
+
+
 def _records(file: TextIO, place: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the line it starts at."""
+    """Each row that is not blank (nor Excel's `sep=;`), with the line it starts at."""
     csv.field_size_limit(LONGEST_ROW)
     reader = csv.reader(file, delimiter=delimiter, strict=True)
     line = 1
     try:
         for row in reader:
-            if row:
+            if row and not (line == 1 and re.fullmatch("sep=.?", delimiter.join(row))):
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
@@ -184,8 +195,10 @@ def _records(file: TextIO, place: str, delimiter: str) -> Iterator[tuple[int, li
 
 
 def _why(complaint: str) -> str:
-    if "unexpected end of data" in complaint or "field limit" in complaint:
+    if "unexpected end of data" in complaint:
         return "a quote is opened and never closed"
+    if "field limit" in complaint:
+        return f"a value is longer than {LONGEST_ROW:,} characters, or a quote is never closed"
     if "expected after" in complaint:
         return "a closing quote is followed by something other than the delimiter"
     return complaint
@@ -214,6 +227,18 @@ def _widths(sample: str, delimiter: str, whole: bool) -> tuple[list[int], bool]:
     except csv.Error as error:
         return widths, not whole and "unexpected end" in str(error)
     return (widths if whole or len(widths) < 2 else widths[:-1]), True
+
+
+def _has_lone_returns(path: Path) -> bool:
+    """Whether some lines end in \\r and others don't, or values hold one: DuckDB then drops characters silently."""
+    returns = pairs = feeds = 0
+    last = b""
+    with path.open("rb") as source:
+        while chunk := source.read(CHUNK_BYTES):
+            returns, feeds = returns + chunk.count(b"\r"), feeds + chunk.count(b"\n")
+            pairs += chunk.count(b"\r\n") + (last == b"\r" and chunk[:1] == b"\n")
+            last = chunk[-1:]
+    return returns > pairs and feeds > 0
 
 
 def _values(count: int) -> str:

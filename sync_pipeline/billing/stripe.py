@@ -211,7 +211,7 @@ class _Api:
     def _refused(self, response: requests.Response, error: Mapping[str, Any]) -> NoReturn:
         status = response.status_code
         said = _without_keys(str(error.get("message") or ""), self._key)
-        words = f"{said or 'no reason given'} (HTTP {status})"
+        words = f"{said.rstrip('.') or 'no reason given'} (HTTP {status})."
         if status in (401, 403):
             raise ReconnectError(
                 f"{self._where('api_key')}: Stripe refuses the key in {self._env}: {words}",
