@@ -26,7 +26,7 @@ def owners_are_active_and_known(step: Step) -> Finding | None:
     return Finding(
         rows="""
             SELECT billing_customer_id, salesforce_account_id, owner_id, reason
-            FROM imported_owners WHERE status = 'skipped' ORDER BY salesforce_account_id
+            FROM imported_owners WHERE status = 'skipped' AND code NOT LIKE '%_ON_PLATFORM' ORDER BY salesforce_account_id
         """,
         found="{count} account(s) have an owner who can't be assigned (inactive, unknown or without an address).",
         none="Every account owner can be assigned.",
@@ -75,7 +75,10 @@ def _rows_accepted(table: Table, system: str) -> OrganizationCheck:
     def rows_accepted(step: Step) -> Finding:
         columns = ", ".join(map(quote, keys))
         return Finding(
-            rows=f"SELECT {columns}, code, reason FROM {quote(table.name)} WHERE status = 'refused' ORDER BY {columns}",
+            rows=f"""
+                SELECT {columns}, code, reason FROM {quote(table.name)}
+                WHERE status = 'refused' OR code LIKE '%_ON_PLATFORM' ORDER BY {columns}
+            """,
             found="{count} row(s) were refused; they are tried again in the next sync.",
             none="No row was refused.",
         )
