@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from sync_pipeline.orgs.models import Organization
+from sync_pipeline.orgs.models import Organization, name_from
 from sync_pipeline.orgs.shapes import shown
 from sync_pipeline.orgs.tree import Finding, Path, Tree, dotted, key_text
 from sync_pipeline.orgs.values import EnvRef
@@ -107,7 +107,7 @@ def _sentence(details: ErrorDetails, path: Path, tree: Tree) -> str:
     context, value = details.get("ctx") or {}, details["input"]
     match details["type"]:
         case "missing":
-            return _missing(path, tree)
+            return _missing(details["loc"], path, tree)
         case "union_tag_not_found":
             word = str(context["discriminator"]).strip("'")
             return f"{word} is missing, which says what the other keys mean. Allowed: {', '.join(_choices(details))}."
@@ -132,11 +132,12 @@ def _choices(details: ErrorDetails) -> list[str]:
     return _places().choices[details["loc"]]
 
 
-def _missing(path: Path, tree: Tree) -> str:
+def _missing(loc: tuple[str | int, ...], path: Path, tree: Tree) -> str:
+    model = _places().models[loc[:-1]]
+    meaning = next(info.description for name, info in model.model_fields.items() if loc[-1] in (info.alias, name))
     if path in tree.lines:
-        return "nothing is written after the colon, and it can't be left out."
-    example = " Example: name: acme." if path == ("name",) else ""
-    return f"this key is missing.{example}"
+        return f"nothing is written after the colon, and it can't be left out. {meaning}"
+    return f"this key is missing. {meaning}"
 
 
 def _choose(what: str, value: object, allowed: Iterable[str]) -> str:
@@ -184,8 +185,8 @@ def _wrong_value(kind: str, context: dict[str, Any], value: object, raw: str | N
         return f'YAML reads {shown(raw)} as {_read_as(value)}, and text belongs here. Write it in quotes: "{raw[:60]}".'
     if kind == "string_pattern_mismatch":  # of the name; every other pattern has a check with a text of its own
         return (
-            f"{shown(value)} is not possible. Allowed: up to 63 lower-case letters, digits and underscores, starting "
-            "with a letter, e.g. acme_europe; for people there is label."
+            f"{shown(value)} is not possible. Is it {name_from(str(value))}? Allowed: up to 63 lower-case letters, "
+            "digits and underscores, starting with a letter; for people there is label."
         )
     found = shown(value) if isinstance(value, str) else _read_as(value) if raw is None else _as_written(raw)
     return _TEXTS.get(kind, "this is not possible.").format(found=found, **context)

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sync_pipeline.orgs.explain import shape_findings
-from sync_pipeline.orgs.models import Organization, nearest
+from sync_pipeline.orgs.models import Organization, name_from, nearest
 from sync_pipeline.orgs.problems import Problem, shown_path
 from sync_pipeline.orgs.rules import rule_findings
 from sync_pipeline.orgs.tree import Finding, Tree, read_tree
@@ -22,6 +22,9 @@ from sync_pipeline.orgs.values import EnvRef
 
 MAX_BYTES = 256 * 1024
 """More than the largest sensible file by far; PyYAML reads about 100 kB a second."""
+
+MAX_PROBLEMS = 100
+"""Of one file; a generated file that is wrong all over drowns the others' problems otherwise."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -172,16 +175,21 @@ def _sorted_out(files: list[_File]) -> Loaded:
         if file.organization:
             continue
         org = file.name or _free_name(file.path, {*good, *loaded.broken, *(other.name for other in files)})
-        problems = [Problem(file.path, line, message, org) for line, message in sorted(set(file.findings))]
+        problems = [Problem(file.path, line, message, org) for line, message in _told(file.findings)]
         loaded.broken.setdefault(org, []).extend(problems)
         loaded.problems.extend(problems)
     return loaded
 
 
+def _told(findings: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    ordered = sorted(set(findings))
+    told, rest = ordered[:MAX_PROBLEMS], ordered[MAX_PROBLEMS:]
+    return [*told, (rest[0][0], f"{len(rest)} more problems from here on are left out.")] if rest else told
+
+
 def _free_name(path: Path, taken: set[Any]) -> str:
-    """A name for the organization of a file that does not say it, of the form of a name and not yet taken."""
-    stem = re.sub(r"[^a-z0-9_]+", "_", path.name.rpartition(".")[0].lower()).strip("_")
-    name = base = (stem if re.match("[a-z]", stem) else f"file_{stem}".rstrip("_"))[:55]
+    """A name for the organization of a file that does not say it, not yet taken."""
+    name = base = name_from(path.stem)
     number = 2
     while name in taken:
         name, number = f"{base}_{number}", number + 1

@@ -6,6 +6,7 @@ model's own validators are silent as soon as one of its fields is wrong, and a u
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
@@ -284,6 +285,12 @@ class Organization(Section):
         with suppress(RuntimeError):  # ~somebody who does not exist: the file is not found, and its reader says so
             named = named.expanduser()
         return (self._file.parent / named).absolute()
+
+
+def name_from(words: str) -> str:
+    """The nearest thing to `words` that can be an organization's name, with room for a number after it."""
+    name = re.sub(r"[^a-z0-9_]+", "_", words.lower()).strip("_")
+    return (name if re.match("[a-z]", name) else f"org_{name}".rstrip("_"))[:55]
 
 
 def nearest(lines: dict[tuple[str | int, ...], int], path: tuple[str | int, ...]) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sync_pipeline.orgs.models import PortalLinkLife
-from sync_pipeline.orgs.tree import Finding, Path, dotted
+from sync_pipeline.orgs.tree import Finding, Path, dotted, key_text
 
 SYNCED = frozenset(
     "id name ownerid parentid isdeleted masterrecordid createddate lastmodifieddate systemmodstamp".split()  # noqa: SIM905
@@ -99,16 +99,20 @@ def _normalize(data: dict[str, Any]) -> Iterator[Finding]:
     rules = _get(data, "identifier", "normalize")
     field = _get(data, "identifier", "salesforce_field")
     ids = _get(data, "identifier", "salesforce_id") is True or (isinstance(field, str) and field.lower() == "id")
+    seen: set[str] = set()
     for index, rule in enumerate(rules if isinstance(rules, list) else ()):
         path: Path = ("identifier", "normalize", index)
-        if rule in rules[:index]:
-            yield path, f"{dotted((str(rule),))} is listed twice. Keep one of them."
+        if not isinstance(rule, str):
+            continue
+        if rule in seen:
+            yield path, f"{key_text(rule)} is listed twice. Keep one of them."
         elif ids and rule in ("case", "leading_zeros"):
             yield (
                 path,
                 f"{rule} can't be ignored in Salesforce ids: they are case-sensitive and every character counts, so "
                 "two accounts could become one. Allowed here: trim. Their 15- and 18-character forms are one anyway.",
             )
+        seen.add(rule)
 
 
 def _export_overwrites_nothing(data: dict[str, Any]) -> Iterator[Finding]:
@@ -126,7 +130,7 @@ def _export_overwrites_nothing(data: dict[str, Any]) -> Iterator[Finding]:
         return
     yield (
         path,
-        f"the link would overwrite {dotted((field,))}, which is {use}. Allowed: a field of its own, e.g. Link__c.",
+        f"the link would overwrite {key_text(field)}, which is {use}. Allowed: a field of its own, e.g. Link__c.",
     )
 
 
@@ -137,12 +141,12 @@ def _fields_once(data: dict[str, Any]) -> Iterator[Finding]:
         for field, target in _mapping(data, *at).items():
             first = fields.setdefault(field.lower(), field)
             if first != field:
-                yield (*at, field), f"Salesforce knows it and {dotted((first,))} as one field. Keep one of them."
+                yield (*at, field), f"Salesforce knows it and {key_text(first)} as one field. Keep one of them."
             rival = targets.setdefault(target.strip().casefold(), field) if isinstance(target, str) else field
             if rival != field:
                 yield (
                     (*at, field),
-                    f"{dotted((rival,))} already goes to this field of the platform. Give each one of its own.",
+                    f"{key_text(rival)} already goes to this field of the platform. Give each one of its own.",
                 )
 
 

@@ -200,7 +200,7 @@ def _salesforce_field(name: str) -> None:
     hint = ""
     if re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", name, re.A):
         hint = " Fields of a related object can't be read here."
-    elif re.fullmatch(r"[A-Za-z0-9_ -]+", name):
+    elif re.fullmatch(r"[A-Za-z0-9]+( [A-Za-z0-9]+)*", name):
         hint = " Is it the label? The API name stands in Setup > Object Manager > Fields & Relationships."
     raise ValueError(
         f"{shown(name)} is no API name of a Salesforce field.{hint} Allowed: letters, digits and underscores, "

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from sync_pipeline.errors import ConfigurationError
 
@@ -61,8 +62,16 @@ def _kind(value: Any) -> str:
 Secret = EnvRef
 """A value that may only be named."""
 
+
+def _written_out(value: str) -> str:
+    if name := re.fullmatch(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?", value):
+        raise ValueError(f"variables are not filled in here. Write {{env: {name[1]}}} instead of {value}.")
+    return value
+
+
 Setting = Annotated[
-    Annotated[str, Field(min_length=1), Tag("<text>")] | Annotated[EnvRef, Tag("<env>")], Discriminator(_kind)
+    Annotated[str, Field(min_length=1), AfterValidator(_written_out), Tag("<text>")] | Annotated[EnvRef, Tag("<env>")],
+    Discriminator(_kind),
 ]
 """A value in the file, or the name of an environment variable that holds it. `text()` reads either."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.orgs import EnvRef, load_organizations, unset_variables
-from sync_pipeline.orgs.loader import MAX_BYTES
+from sync_pipeline.orgs.loader import MAX_BYTES, MAX_PROBLEMS
 from sync_pipeline_tests.orgs.factory import VALID, load, make_organization, merged, write
 
 
@@ -28,8 +28,8 @@ def test_a_broken_file_leaves_the_others_working(tmp_path: Path) -> None:
     write(tmp_path, "", "2024.yaml")
     loaded = load_organizations(tmp_path)
     assert list(loaded.organizations) == ["good"]
-    assert sorted(loaded.broken) == ["bad", "file_2024", "worse_one"]
-    assert [problem for name in ("file_2024", "worse_one", "bad") for problem in loaded.broken[name]] == loaded.problems
+    assert sorted(loaded.broken) == ["bad", "org_2024", "worse_one"]
+    assert [problem for name in ("org_2024", "worse_one", "bad") for problem in loaded.broken[name]] == loaded.problems
     assert {problem.org for problem in loaded.broken["bad"]} == {"bad"}
 
 
@@ -76,6 +76,13 @@ def test_files_that_hold_no_organization(tmp_path: Path, content: bytes, line: i
     assert (problem.line, problem.org) == (line, "acme")
     assert says in problem.message
     assert loaded.broken == {"acme": [problem]}
+
+
+def test_a_file_that_is_wrong_all_over_does_not_drown_the_others(tmp_path: Path) -> None:
+    write(tmp_path, "label: x\n" * 1000)
+    problems = load_organizations(tmp_path).problems
+    assert len(problems) == MAX_PROBLEMS + 1
+    assert problems[-1].message.endswith("more problems from here on are left out.")
 
 
 def test_a_byte_order_mark_is_fine(tmp_path: Path) -> None:

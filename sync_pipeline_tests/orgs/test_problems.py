@@ -38,7 +38,7 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"schedule": {"Time-Zone": "UTC"}}, "Time-Zone", "Is it timezone? Allowed: cron, timezone."),
         ({"billing__api_key": {"env": "X"}}, "api_key", "api_key is no key under billing. It belongs to stripe."),
         ({"salesforce__login__username": "x"}, "username", "It belongs to jwt."),
-        ({"name": None}, "salesforce", "name: this key is missing. Example: name: acme."),
+        ({"name": None}, "salesforce", "name: this key is missing. Short name, in lower-case letters"),
         ({"identifier__billing_field": None}, "identifier", "identifier.billing_field: this key is missing"),
         ({"billing": {"path": "x"}}, "billing", "system is missing, which says what"),
         ({"billing__system": "strip"}, "billing", "Is it stripe? Allowed: stripe, database, file."),
@@ -46,7 +46,7 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"receivables": "upflow"}, "receivables", "keys with values belong here, not text"),
         ({"import": ["owners"]}, "import", "not a list. Allowed: owners, contacts, account_fields, contact_fields."),
         # Values
-        ({"name": "Acme SA"}, "name", "up to 63 lower-case letters, digits and underscores"),
+        ({"name": "Acme SA"}, "name", "Is it acme_sa? Allowed: up to 63 lower-case letters, digits and underscores"),
         ({"name": "a" * 64}, "name", "up to 63"),
         ({"name": "acme\n"}, "name", "lower-case"),
         ({"label": ""}, "label", "it is empty"),
@@ -92,6 +92,8 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
             "the private key itself stands here",
         ),
         # Addresses
+        ({"salesforce__domain": "${DOMAIN}"}, "domain", "Write {env: DOMAIN} instead"),
+        ({"billing__path": "$CSV"}, "path", "Write {env: CSV} instead"),
         ({"salesforce__domain": "login.salesforce.com"}, "domain", "My Domain"),
         ({"salesforce__domain": "acme.lightning.force.com"}, "domain", "acme.my.salesforce.com"),
         ({"salesforce__domain": "salesforce.evil.com"}, "domain", "is not Salesforce's"),
@@ -179,7 +181,8 @@ def test_a_key_with_nothing_after_it_counts_as_not_written(tmp_path: Path) -> No
     text = (tmp_path / "acme.yaml").read_text() + "schedule:\nlabel:\n"
     assert load(tmp_path, text).organizations["acme"].schedule == organization.schedule
     (problem,) = load(tmp_path, text.replace("name: acme", "name:")).problems
-    assert (problem.line, problem.message) == (1, "name: nothing is written after the colon, and it can't be left out.")
+    assert (problem.line, problem.message) == (1, problem.message)
+    assert "nothing is written after the colon" in problem.message
     (problem,) = load(tmp_path, text.replace("Industry: Industry", "Industry:")).problems
     assert problem.message == "import.account_fields.Industry: nothing is written here. Allowed: text."
 
