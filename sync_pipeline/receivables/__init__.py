@@ -1,7 +1,7 @@
 """The receivables platform: where owners, contacts and custom fields go, and portal links come from.
 
-Each of the four modules has `plan` (the difference, written nowhere) and `apply` (carries it out, and records every answer);
-`open_platform` opens the platform that an organization's YAML names.
+Each of the four modules has `plan` (the difference, written nowhere) and `apply` (carries it out, and records every
+answer); `open_platform` opens the platform that an organization's YAML names.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def address(expression: str) -> str:
 
 
 def is_address(expression: str) -> str:
-    """SQL: whether a trimmed text has the form of an e-mail address that a platform can take (at most 254 characters)."""
+    """SQL: whether a trimmed text has the form of an e-mail address; at most 254 characters, as mail servers take."""
     return f"(regexp_full_match({expression}, '{_ADDRESS}') AND length({expression}) <= 254)"
 
 
@@ -70,7 +70,7 @@ def rows(plan: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def field_map(fields: Mapping[str, str]) -> str:
-    """Imported fields (Salesforce field to the platform's) as a JSON list to bind: names and the JSON pointer of each."""
+    """Imported fields (Salesforce field to the platform's) as a JSON list to bind: names, and JSON pointers."""
     return json.dumps(
         [
             {
@@ -84,19 +84,20 @@ def field_map(fields: Mapping[str, str]) -> str:
 
 
 def require_one_to_one(con: duckdb.DuckDBPyConnection, org: Organization) -> None:
-    """Stop before anything is planned where a customer or an account is in two pairs: debts would reach the wrong company.
+    """Stop where a customer or an account is in two pairs, before debts reach the wrong company.
 
     Raises:
         GuardStop: the mapping is not one to one.
     """
     ((customers, accounts),) = con.execute(
         f"""
-        SELECT count(*) - count(DISTINCT billing_customer_id), count(*) - count(DISTINCT salesforce_account_id) FROM ({PAIRS})
+        SELECT count(*) - count(DISTINCT billing_customer_id), count(*) - count(DISTINCT salesforce_account_id)
+        FROM ({PAIRS})
         """
     ).fetchall()
     if customers or accounts:
         raise GuardStop(
-            f"Organization {org.name}: account_mapping is not one to one ({customers} customer(s) and {accounts} account(s) "
-            "are in more than one pair, or in none); nothing was written.",
+            f"Organization {org.name}: account_mapping is not one to one ({customers} customer(s) and {accounts} "
+            "account(s) are in more than one pair, or in none); nothing was written.",
             next_step="Materialize account_mapping again; if it stays so, report it.",
         )

@@ -1,20 +1,23 @@
 """Salesforce contacts replace the contacts of the billing system.
 
-- Only contacts of matched accounts. The oldest one (creation, then id) with a usable address is the customer's main contact.
-- An address is unique in the organization: the oldest contact that has it keeps it, the others are skipped with its id.
+- Only contacts of matched accounts. The oldest one (creation, then id) with a usable address is the customer's main
+  contact.
+- An address is unique in the organization: the oldest contact that has it keeps it, the others are skipped with its
+  id.
 - A contact without a usable address is skipped. One that leaves Salesforce is removed on the platform.
-- The billing system's contacts are removed only once a Salesforce contact stands in their place, and are kept whole in
-  `replaced_contacts`. A customer without a usable Salesforce contact keeps them, or gets them back.
+- The billing system's contacts are removed only once a Salesforce contact stands in their place, and are kept whole
+  in `replaced_contacts`. A customer without a usable Salesforce contact keeps them, or gets them back.
 - With `import.contacts: false` the Salesforce contacts are purged and those of the billing system come back.
 
-A customer that is **no longer matched** is not written to any more: that an identifier became ambiguous does not say that the pair
-was wrong, and a guess would be a write to a customer nobody vouches for. Its rows leave `imported_contacts`, and
-`receivables_unsettled` keeps that Salesforce contacts were left with it (`set_aside`): a person should look, because mail about
-its debts goes on reaching them. As soon as it is matched again, be it to another account, its contacts are read on the platform
-and brought to what they should be, so nobody else's contacts stay.
+A customer that is **no longer matched** is not written to any more: that an identifier became ambiguous does not say
+that the pair was wrong, and a guess would be a write to a customer nobody vouches for. Its rows leave
+`imported_contacts`, and `receivables_unsettled` keeps that Salesforce contacts were left with it (`set_aside`): a
+person should look, because mail about its debts goes on reaching them. As soon as it is matched again, be it to
+another account, its contacts are read on the platform and brought to what they should be, so nobody else's contacts
+stay.
 
-What the platform holds is taken from `imported_contacts`, because reading it costs a request per customer. Where that is
-not certain (a sync was killed, a removal was refused) the customer is unsettled, and is read before it is written.
+What the platform holds is taken from `imported_contacts`, because reading it costs a request per customer. Where that
+is not certain (a sync was killed, a removal was refused) the customer is unsettled, and is read before it is written.
 """
 
 from __future__ import annotations
@@ -45,11 +48,11 @@ PLAN_COLUMNS = {
 }
 """Columns of a plan and their dtypes.
 
-`action`: import (create or change), remove (with `code` and `reason` where the contact is skipped from now on), restore (the
-billing system's contacts come back; no `salesforce_contact_id`), skip and forget (only our own table changes).
-`platform_contact_id`: the contact as we know it, null where it is new. `replaces`: nothing certain is
-known of the customer's contacts on the platform, so every wanted one is in the plan and any other goes. `frees_address`: another row of the plan waits for the
-address that this contact has on the platform, so it goes first.
+`action`: import (create or change), remove (with `code` and `reason` where the contact is skipped from now on),
+restore (the billing system's contacts come back; no `salesforce_contact_id`), skip and forget (only our own table
+changes). `platform_contact_id`: the contact as we know it, null where it is new. `replaces`: nothing certain is known
+of the customer's contacts on the platform, so every wanted one is in the plan and any other goes. `frees_address`:
+another row of the plan waits for the address that this contact has on the platform, so it goes first.
 """
 PLAN_KEY = ("billing_customer_id", "salesforce_contact_id")
 WRITES = frozenset({"import", "remove", "restore"})
@@ -84,7 +87,8 @@ _WANTED = f"""
     UNION ALL
     SELECT billing_customer_id, contact_id, email, first_name, last_name, phone, title, false,
         if(email IS NULL, 'NO_ADDRESS', 'BAD_ADDRESS'),
-        if(email IS NULL, 'The contact has no e-mail address.', 'The contact''s e-mail address is not one that can be used.')
+        if(email IS NULL, 'The contact has no e-mail address.',
+            'The contact''s e-mail address is not one that can be used.')
     FROM candidates WHERE email IS NULL OR NOT {is_address("email")}
 """
 
@@ -114,16 +118,19 @@ _PLAN = f"""
     changes AS (
         SELECT
             CASE
-                WHEN code IS NULL AND (is_unsettled OR NOT in_books OR was_status <> 'imported' OR NOT is_same) THEN 'import'
+                WHEN code IS NULL AND (is_unsettled OR NOT in_books OR was_status <> 'imported' OR NOT is_same)
+                    THEN 'import'
                 WHEN code IS NULL THEN NULL
                 WHEN on_platform THEN 'remove'
-                WHEN NOT in_books OR was_status <> 'skipped' OR was_code IS DISTINCT FROM code OR NOT is_same THEN 'skip'
+                WHEN NOT in_books OR was_status <> 'skipped' OR was_code IS DISTINCT FROM code OR NOT is_same
+                    THEN 'skip'
             END AS action,
-            billing_customer_id, contact_id AS salesforce_contact_id, {_VALUES}, platform_contact_id, was_email, code, reason
+            billing_customer_id, contact_id AS salesforce_contact_id, {_VALUES}, platform_contact_id,
+            was_email, code, reason
         FROM compared
         UNION ALL
-        SELECT if(on_platform AND is_matched, 'remove', 'forget'), billing_customer_id, salesforce_contact_id, {_VALUES},
-            platform_contact_id, email, NULL, NULL
+        SELECT if(on_platform AND is_matched, 'remove', 'forget'), billing_customer_id, salesforce_contact_id,
+            {_VALUES}, platform_contact_id, email, NULL, NULL
         FROM books b
         WHERE NOT EXISTS (
             FROM temp.wanted_contacts w
@@ -141,11 +148,14 @@ _PLAN = f"""
     )
     SELECT c.* EXCLUDE (was_email),
         billing_customer_id IN (SELECT billing_customer_id FROM unsettled)
-            OR billing_customer_id NOT IN (SELECT billing_customer_id FROM imported_contacts WHERE status = 'imported') AS replaces,
+            OR billing_customer_id NOT IN (
+                SELECT billing_customer_id FROM imported_contacts WHERE status = 'imported'
+            ) AS replaces,
         coalesce(action IN ('import', 'remove') AND platform_contact_id IS NOT NULL
             AND (action = 'remove' OR was_email <> email) AND EXISTS (
                 FROM changes o
-                WHERE o.action = 'import' AND o.email = c.was_email AND o.salesforce_contact_id <> c.salesforce_contact_id
+                WHERE o.action = 'import' AND o.email = c.was_email
+                    AND o.salesforce_contact_id <> c.salesforce_contact_id
             ), false) AS frees_address
     FROM changes c WHERE action IS NOT NULL
     UNION ALL BY NAME
@@ -158,13 +168,14 @@ _COLUMNS = (
 
 
 def plan(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform) -> pd.DataFrame:
-    """The difference between the contacts that should be on the platform and those we know to be; empty where there is none.
+    """The difference between the contacts that should be on the platform and those we know to be there.
 
-    Reads account_mapping, salesforce_contacts and our own record of the platform, and asks the platform for nothing: a customer
-    without a change costs no request. Writes nothing.
+    Reads account_mapping, salesforce_contacts and our own record of the platform, and asks the platform for nothing:
+    a customer without a change costs no request. Writes nothing.
 
     Returns:
-        One row per contact to import, remove, skip or forget, and one per customer to restore; columns as `PLAN_COLUMNS`.
+        One row per contact to import, remove, skip or forget, and one per customer to restore; columns as
+        `PLAN_COLUMNS`.
 
     Raises:
         GuardStop: the mapping is not one to one.
@@ -177,7 +188,8 @@ def plan(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform) 
 def apply(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform, plan: pd.DataFrame) -> None:
     """Carry out a plan of `plan`, and keep every answer in `imported_contacts` as it comes.
 
-    To be called with an empty plan too: the platform `warehouse` then still takes over changed contacts of the billing system.
+    To be called with an empty plan too: the platform `warehouse` then still takes over changed contacts of the
+    billing system.
     """
     with staged(con, plan):
         with transaction(con):
@@ -224,7 +236,8 @@ def _record(con: duckdb.DuckDBPyConnection) -> None:
         -- A contact that is gone, or was made anew, has none of the custom fields it had.
         DELETE FROM imported_custom_fields l
         USING (
-            SELECT a.* FROM temp.answers a LEFT JOIN imported_contacts b USING (billing_customer_id, salesforce_contact_id)
+            SELECT a.* FROM temp.answers a
+            LEFT JOIN imported_contacts b USING (billing_customer_id, salesforce_contact_id)
             WHERE a.status = 'removed' OR a.status = 'imported' AND a.platform_id IS DISTINCT FROM b.platform_contact_id
         ) a
         WHERE l.record = 'contact' AND {_MINE}
@@ -235,7 +248,10 @@ def _record(con: duckdb.DuckDBPyConnection) -> None:
         f"""
         INSERT INTO imported_contacts ({_COLUMNS})
         SELECT p.billing_customer_id, p.salesforce_contact_id, {_VALUES},
-            CASE a.status WHEN 'imported' THEN a.platform_id WHEN 'refused' THEN coalesce(a.platform_id, p.platform_contact_id) END,
+            CASE a.status
+                WHEN 'imported' THEN a.platform_id
+                WHEN 'refused' THEN coalesce(a.platform_id, p.platform_contact_id)
+            END,
             if(a.status = 'removed', 'skipped', a.status), coalesce(a.code, if(a.status = 'removed', p.code, NULL)),
             coalesce(a.reason, if(a.status = 'removed', p.reason, NULL)), if(a.status = 'imported', {NOW}, NULL)
         FROM temp.plan p
@@ -246,12 +262,15 @@ def _record(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         """
         DELETE FROM receivables_unsettled WHERE what = 'contacts'
-            AND billing_customer_id IN (SELECT billing_customer_id FROM temp.answers WHERE status IN ('settled', 'unsettled'))
+            AND billing_customer_id IN (
+                SELECT billing_customer_id FROM temp.answers WHERE status IN ('settled', 'unsettled')
+            )
         """
     )
     con.execute(
         f"""
         INSERT INTO receivables_unsettled
-        SELECT billing_customer_id, 'contacts', 'refused', code, reason, {NOW} FROM temp.answers WHERE status = 'unsettled'
+        SELECT billing_customer_id, 'contacts', 'refused', code, reason, {NOW}
+        FROM temp.answers WHERE status = 'unsettled'
         """
     )

@@ -1,12 +1,13 @@
 """Account fields become customers' custom fields, contact fields become contacts' custom fields.
 
-Values travel as text, and a value emptied in Salesforce is emptied on the platform: for an imported field Salesforce is the
-truth. A field that the platform lacks is created (type STRING) when its first value arrives; one that has the name already,
-whatever its letters' case, is used, so there are never two.
+Values travel as text, and a value emptied in Salesforce is emptied on the platform: for an imported field Salesforce
+is the truth. A field that the platform lacks is created (type STRING) when its first value arrives; one that has the
+name already, whatever its letters' case, is used, so there are never two.
 
-What customers hold is read from the platform in a few pages. What contacts hold would cost a request per customer: there our own
-record counts, except after a kill (see `receivables_unsettled`). A field that is no longer imported, and a customer that is no
-longer matched, keep their values on the platform; their rows leave `imported_custom_fields`.
+What customers hold is read from the platform in a few pages. What contacts hold would cost a request per customer:
+there our own record counts, except after a kill (see `receivables_unsettled`). A field that is no longer imported,
+and a customer that is no longer matched, keep their values on the platform; their rows leave
+`imported_custom_fields`.
 """
 
 from __future__ import annotations
@@ -34,16 +35,17 @@ PLAN_COLUMNS = {
 }
 """Columns of a plan and their dtypes.
 
-`action`: write (set or empty the value), note (the platform holds it already), skip (see `code` and `reason`), forget (our row
-leaves). `record`: customer or contact. `value`: null empties the field. `platform_field_id`: null where the field has to be created.
-`platform_contact_id`: the contact, null for a customer's field.
+`action`: write (set or empty the value), note (the platform holds it already), skip (see `code` and `reason`), forget
+(our row leaves). `record`: customer or contact. `value`: null empties the field. `platform_field_id`: null where the
+field has to be created. `platform_contact_id`: the contact, null for a customer's field.
 """
 PLAN_KEY = ("record", "billing_customer_id", "salesforce_contact_id", "platform_field")
 WRITES = frozenset({"write"})
 """Actions that write to the platform; the others only change our own table."""
 
 _FIELDS = """
-    SELECT f.record, f.salesforce_field, f.platform_field, f.pointer, any_value(p.field_id ORDER BY p.field_id) AS field_id
+    SELECT f.record, f.salesforce_field, f.platform_field, f.pointer,
+        any_value(p.field_id ORDER BY p.field_id) AS field_id
     FROM (
         SELECT 'customer' AS record, 'CUSTOMER' AS entity, unnest(from_json($account_fields, $shape), recursive := true)
         UNION ALL
@@ -54,7 +56,8 @@ _FIELDS = """
 """
 _SHAPE = '[{"salesforce_field": "VARCHAR", "platform_field": "VARCHAR", "pointer": "VARCHAR"}]'
 
-# A field that is missing from a record's JSON was not downloaded: that says nothing about its value, so nothing is emptied.
+# A field that is missing from a record's JSON was not downloaded: that says nothing about its value, so nothing is
+# emptied.
 _WANTED = f"""
     CREATE OR REPLACE TEMP TABLE wanted_fields AS
     WITH fields AS ({_FIELDS}),
@@ -62,8 +65,11 @@ _WANTED = f"""
         SELECT customer_id, bool_and(fields_known) AS fields_known, count(*) AS copies
         FROM temp.platform_customers GROUP BY customer_id
     ),
-    held AS (SELECT customer_id, field_id, any_value(value) AS value FROM temp.platform_values GROUP BY customer_id, field_id)
-    SELECT f.record, p.billing_customer_id, NULL::VARCHAR AS salesforce_contact_id, f.salesforce_field, f.platform_field,
+    held AS (
+        SELECT customer_id, field_id, any_value(value) AS value FROM temp.platform_values GROUP BY customer_id, field_id
+    )
+    SELECT f.record, p.billing_customer_id, NULL::VARCHAR AS salesforce_contact_id, f.salesforce_field,
+        f.platform_field,
         nullif(json_extract_string(a.custom_fields, f.pointer), '') AS value, f.field_id AS platform_field_id,
         NULL::VARCHAR AS platform_contact_id, coalesce(c.fields_known, false) AS is_known, nullif(h.value, '') AS held,
         CASE WHEN c.copies IS NULL THEN 'NOT_ON_PLATFORM' WHEN c.copies > 1 THEN 'AMBIGUOUS_ON_PLATFORM' END AS code
@@ -74,7 +80,8 @@ _WANTED = f"""
     LEFT JOIN held h ON h.customer_id = p.billing_customer_id AND h.field_id = f.field_id
     UNION ALL
     SELECT f.record, i.billing_customer_id, i.salesforce_contact_id, f.salesforce_field, f.platform_field,
-        nullif(json_extract_string(c.custom_fields, f.pointer), ''), f.field_id, i.platform_contact_id, false, NULL, NULL
+        nullif(json_extract_string(c.custom_fields, f.pointer), ''), f.field_id, i.platform_contact_id, false, NULL,
+            NULL
     FROM imported_contacts i
     SEMI JOIN ({PAIRS}) p USING (billing_customer_id)
     JOIN salesforce_contacts c ON c.contact_id = i.salesforce_contact_id
@@ -95,14 +102,16 @@ _PLAN = """
             END AS is_held
         FROM temp.wanted_fields w
         LEFT JOIN imported_custom_fields l ON l.record = w.record AND l.billing_customer_id = w.billing_customer_id
-            AND l.salesforce_contact_id IS NOT DISTINCT FROM w.salesforce_contact_id AND l.platform_field = w.platform_field
+            AND l.salesforce_contact_id IS NOT DISTINCT FROM w.salesforce_contact_id
+                AND l.platform_field = w.platform_field
         LEFT JOIN unsettled u ON u.billing_customer_id = w.billing_customer_id
     ),
     wanted AS (
         SELECT * EXCLUDE (held),
             CASE
                 WHEN code IS NOT NULL
-                    AND (NOT in_books OR (was_status, was_code) IS DISTINCT FROM ('skipped', code) OR NOT same_record) THEN 'skip'
+                    AND (NOT in_books OR (was_status, was_code) IS DISTINCT FROM ('skipped',
+                        code) OR NOT same_record) THEN 'skip'
                 WHEN code IS NOT NULL THEN NULL
                 WHEN NOT is_held THEN 'write'
                 WHEN NOT in_books OR was_status <> 'imported' OR NOT same_record THEN 'note'
@@ -113,27 +122,33 @@ _PLAN = """
             END AS reason
         FROM compared
     )
-    SELECT action, record, billing_customer_id, salesforce_contact_id, salesforce_field, platform_field, value, platform_field_id,
+    SELECT action, record, billing_customer_id, salesforce_contact_id, salesforce_field, platform_field, value,
+        platform_field_id,
         platform_contact_id, code, reason
     FROM wanted WHERE action IS NOT NULL
     UNION ALL
-    SELECT 'forget', record, billing_customer_id, salesforce_contact_id, salesforce_field, platform_field, value, NULL, NULL, NULL,
+    SELECT 'forget', record, billing_customer_id, salesforce_contact_id, salesforce_field, platform_field, value,
+        NULL, NULL, NULL,
         NULL
     FROM imported_custom_fields l
     WHERE NOT EXISTS (
         FROM temp.wanted_fields w WHERE w.record = l.record AND w.billing_customer_id = l.billing_customer_id
-            AND w.salesforce_contact_id IS NOT DISTINCT FROM l.salesforce_contact_id AND w.platform_field = l.platform_field
+            AND w.salesforce_contact_id IS NOT DISTINCT FROM l.salesforce_contact_id
+                AND w.platform_field = l.platform_field
     )
 """
 
-_COLUMNS = "record, billing_customer_id, salesforce_contact_id, salesforce_field, platform_field, value, status, code, reason, synced_at"
+_COLUMNS = (
+    "record, billing_customer_id, salesforce_contact_id, salesforce_field, platform_field, value, "
+    "status, code, reason, synced_at"
+)
 
 
 def plan(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform) -> pd.DataFrame:
     """The difference between the values that should be on the platform and those that are; empty where there is none.
 
-    Reads account_mapping, salesforce_accounts, salesforce_contacts, imported_contacts (so plan contacts first) and, on the
-    platform, its custom fields and customers. Writes nothing.
+    Reads account_mapping, salesforce_accounts, salesforce_contacts, imported_contacts (so plan contacts first) and,
+    on the platform, its custom fields and customers. Writes nothing.
 
     Returns:
         One row per value, columns as `PLAN_COLUMNS`.
@@ -160,6 +175,8 @@ def plan(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform) 
 
 def apply(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform, plan: pd.DataFrame) -> None:
     """Carry out a plan of `plan`, and keep every answer in `imported_custom_fields` as it comes."""
+    if plan.empty:
+        return
     with staged(con, plan):
         with transaction(con):
             _settle(con)
@@ -181,7 +198,8 @@ def _settle(con: duckdb.DuckDBPyConnection) -> None:
         SELECT DISTINCT billing_customer_id, 'contact_fields', 'in_flight', {NOW}
         FROM temp.plan p
         WHERE action = 'write' AND record = 'contact' AND NOT EXISTS (
-            FROM receivables_unsettled u WHERE u.billing_customer_id = p.billing_customer_id AND u.what = 'contact_fields'
+            FROM receivables_unsettled u WHERE u.billing_customer_id = p.billing_customer_id
+                AND u.what = 'contact_fields'
         )
         """
     )
@@ -201,7 +219,8 @@ def _record(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         f"""
         INSERT INTO imported_custom_fields ({_COLUMNS})
-        SELECT l.record, l.billing_customer_id, l.salesforce_contact_id, l.salesforce_field, l.platform_field, l.value, a.status,
+        SELECT l.record, l.billing_customer_id, l.salesforce_contact_id, l.salesforce_field, l.platform_field,
+            l.value, a.status,
             a.code, a.reason, if(a.status = 'imported', {NOW}, NULL)
         FROM temp.plan l JOIN temp.answers a ON {_mine("a")}
         """

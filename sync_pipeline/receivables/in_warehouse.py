@@ -1,4 +1,5 @@
-"""The platform `warehouse`: the tables `receivables_*` of the organization's warehouse, for a platform of the company's own.
+"""The platform `warehouse`: the tables `receivables_*` of the organization's warehouse, for a platform of the
+company's own.
 
 Everything is a few statements over whole tables, each plan in one transaction with its record.
 """
@@ -94,10 +95,8 @@ class InWarehouse:
                 """
             )
             con.execute(
-                """
-                INSERT INTO receivables_assignments
-                SELECT p.billing_customer_id, u.user_id FROM temp.plan p JOIN receivables_users u ON u.email = p.owner_email
-                WHERE p.action = 'assign'
+                """ INSERT INTO receivables_assignments SELECT p.billing_customer_id, u.user_id FROM temp.plan p JOIN
+                receivables_users u ON u.email = p.owner_email WHERE p.action = 'assign'
                 """
             )
             take_answers(con, ())
@@ -113,7 +112,7 @@ class InWarehouse:
         report("owners assigned", len(plan), len(plan))
 
     def bring_contacts(self, con: duckdb.DuckDBPyConnection, plan: pd.DataFrame, record: Recorder) -> None:
-        """Put Salesforce contacts in the place of the billing system's, and those back where there are none any more."""
+        """Put Salesforce contacts in the place of the billing system's, or those back where there are none left."""
         with transaction(con):
             _mirror_billing_contacts(con)
             if plan.empty:
@@ -137,8 +136,10 @@ class InWarehouse:
             con.execute(
                 f"""
                 INSERT INTO temp.answers BY NAME
-                SELECT billing_customer_id, salesforce_contact_id, if(action = 'import', 'imported', 'removed') AS status,
-                    if(action = 'import', {_id("billing_customer_id", "'salesforce'", "salesforce_contact_id")}, NULL) AS platform_id
+                SELECT billing_customer_id, salesforce_contact_id, if(action = 'import', 'imported',
+                    'removed') AS status,
+                    if(action = 'import', {_id("billing_customer_id", "'salesforce'", "salesforce_contact_id")},
+                        NULL) AS platform_id
                 FROM temp.plan WHERE action IN ('import', 'remove')
                 UNION ALL BY NAME
                 SELECT DISTINCT billing_customer_id, 'settled' AS status
@@ -175,16 +176,14 @@ class InWarehouse:
                 """
             )
             con.execute(
-                """
-                INSERT INTO receivables_field_values
-                SELECT field_id, billing_customer_id, platform_contact_id, value FROM temp.written WHERE value IS NOT NULL
+                """ INSERT INTO receivables_field_values SELECT field_id, billing_customer_id, platform_contact_id,
+                value FROM temp.written WHERE value IS NOT NULL
                 """
             )
             take_answers(con, ())
             con.execute(
-                """
-                INSERT INTO temp.answers BY NAME
-                SELECT record, billing_customer_id, salesforce_contact_id, platform_field, 'imported' AS status FROM temp.written
+                """ INSERT INTO temp.answers BY NAME SELECT record, billing_customer_id, salesforce_contact_id,
+                platform_field, 'imported' AS status FROM temp.written
                 """
             )
             record()
@@ -217,7 +216,9 @@ class InWarehouse:
 
 
 def _mirror_billing_contacts(con: duckdb.DuckDBPyConnection) -> None:
-    """This platform's own way to the billing system: its contacts stand here as far as Salesforce's don't replace them."""
+    """This platform's own way to the billing system: its contacts stand here as far as Salesforce's don't replace
+    them.
+    """
     con.execute(_MIRROR)
     con.execute(
         """
@@ -246,9 +247,8 @@ def _remove_contacts(con: duckdb.DuckDBPyConnection) -> None:
         """
     )
     con.execute(
-        """
-        DELETE FROM receivables_contacts c
-        WHERE (source = 'billing' AND customer_id IN (SELECT billing_customer_id FROM temp.plan WHERE action = 'import'))
+        """ DELETE FROM receivables_contacts c WHERE (source = 'billing' AND customer_id IN (SELECT
+        billing_customer_id FROM temp.plan WHERE action = 'import'))
             OR (source = 'salesforce' AND customer_id IN (
                 SELECT billing_customer_id FROM temp.plan WHERE action = 'restore' OR action = 'import' AND replaces
             ))
@@ -265,7 +265,8 @@ def _insert_contacts(con: duckdb.DuckDBPyConnection) -> None:
         f"""
         INSERT INTO receivables_contacts BY NAME
         SELECT {_id("billing_customer_id", "'salesforce'", "salesforce_contact_id")} AS contact_id,
-            billing_customer_id AS customer_id, 'salesforce' AS source, salesforce_contact_id, email, first_name, last_name,
+            billing_customer_id AS customer_id, 'salesforce' AS source, salesforce_contact_id, email, first_name,
+                last_name,
             phone, title AS job_title, is_main
         FROM temp.plan WHERE action = 'import'
         """

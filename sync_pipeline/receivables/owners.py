@@ -1,10 +1,10 @@
 """Account owners become the customers' assigned users.
 
-Who should be assigned comes from Salesforce; who is assigned comes from the platform itself, read in a few pages, so that a
-change made there, or a write that was answered but not recorded, needs no second write.
+Who should be assigned comes from Salesforce; who is assigned comes from the platform itself, read in a few pages, so
+that a change made there, or a write that was answered but not recorded, needs no second write.
 
-A customer whose owner can't be assigned (none, unknown, inactive, without an address) keeps the user it has. So does a customer
-that is no longer matched: nothing is written to it any more, and its row leaves `imported_owners`.
+A customer whose owner can't be assigned (none, unknown, inactive, without an address) keeps the user it has. So does
+a customer that is no longer matched: nothing is written to it any more, and its row leaves `imported_owners`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ PLAN_COLUMNS = {
 }
 """Columns of a plan and their dtypes.
 
-`action`: assign (the platform is written to), note (the platform holds it already), skip (there is nobody to assign: see `code`
-and `reason`), forget (no longer matched, or owners are not imported: the row leaves our table). `platform_user_id`: the user with
-that address, null where it has to be created.
+`action`: assign (the platform is written to), note (the platform holds it already), skip (there is nobody to assign:
+see `code` and `reason`), forget (no longer matched, or owners are not imported: the row leaves our table).
+`platform_user_id`: the user with that address, null where it has to be created.
 """
 PLAN_KEY = ("billing_customer_id",)
 WRITES = frozenset({"assign"})
@@ -112,21 +112,23 @@ _PLAN = """
         code, reason
     FROM wanted WHERE action IS NOT NULL
     UNION ALL
-    SELECT 'forget', l.billing_customer_id, l.salesforce_account_id, l.owner_id, l.owner_email, l.owner_name, NULL, NULL,
+    SELECT 'forget', l.billing_customer_id, l.salesforce_account_id, l.owner_id, l.owner_email, l.owner_name, NULL,
+        NULL,
         l.platform_user_id, NULL, NULL
     FROM imported_owners l ANTI JOIN temp.judged_owners USING (billing_customer_id)
 """
 
 _COLUMNS = (
-    "billing_customer_id, salesforce_account_id, owner_id, owner_email, owner_name, platform_user_id, status, code, reason, "
-    "synced_at"
+    "billing_customer_id, salesforce_account_id, owner_id, owner_email, owner_name, platform_user_id, "
+    "status, code, reason, synced_at"
 )
 
 
 def plan(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform) -> pd.DataFrame:
     """The difference between the owners that should be assigned and those that are; empty where there is none.
 
-    Reads account_mapping, salesforce_accounts, salesforce_users and, on the platform, its users and customers. Writes nothing.
+    Reads account_mapping, salesforce_accounts, salesforce_users and, on the platform, its users and customers. Writes
+    nothing.
 
     Returns:
         One row per customer, columns as `PLAN_COLUMNS`.
@@ -147,6 +149,8 @@ def plan(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform) 
 
 def apply(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform, plan: pd.DataFrame) -> None:
     """Carry out a plan of `plan`, and keep every answer in `imported_owners` as it comes."""
+    if plan.empty:
+        return
     with staged(con, plan):
         with transaction(con):
             _settle(con)
@@ -155,7 +159,10 @@ def apply(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform,
 
 def _settle(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
-        "DELETE FROM imported_owners WHERE billing_customer_id IN (SELECT billing_customer_id FROM temp.plan WHERE action <> 'assign')"
+        """
+        DELETE FROM imported_owners
+        WHERE billing_customer_id IN (SELECT billing_customer_id FROM temp.plan WHERE action <> 'assign')
+        """
     )
     con.execute(
         f"""
@@ -174,7 +181,8 @@ def _record(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         f"""
         INSERT INTO imported_owners ({_COLUMNS})
-        SELECT p.billing_customer_id, salesforce_account_id, owner_id, owner_email, owner_name, a.platform_id, a.status, a.code,
+        SELECT p.billing_customer_id, salesforce_account_id, owner_id, owner_email, owner_name, a.platform_id,
+            a.status, a.code,
             a.reason, if(a.status = 'assigned', {NOW}, NULL)
         FROM temp.plan p JOIN temp.answers a USING (billing_customer_id)
         """

@@ -1,8 +1,9 @@
 """What a receivables platform can do, as the four imports see it; Upflow and the warehouse both do it.
 
-The plans are made by SQL over what a platform holds, so a platform reads itself into temporary tables (`LISTINGS`), a page at a
-time. Writing goes the other way: it takes a plan, and whenever some of its rows are answered it puts the answers into the
-temporary table `answers` and calls `record` inside a transaction, so that an answer is kept as soon as it is known.
+The plans are made by SQL over what a platform holds, so a platform reads itself into temporary tables (`LISTINGS`), a
+page at a time. Writing goes the other way: it takes a plan, and whenever some of its rows are answered it puts the
+answers into the temporary table `answers` and calls `record` inside a transaction, so that an answer is kept as soon
+as it is known.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import pandas as pd
 
 LISTINGS = {
     "platform_users": "user_id VARCHAR, email VARCHAR",
-    "platform_customers": "platform_id VARCHAR, customer_id VARCHAR, user_id VARCHAR, user_known BOOLEAN, fields_known BOOLEAN",
+    "platform_customers": (
+        "platform_id VARCHAR, customer_id VARCHAR, user_id VARCHAR, user_known BOOLEAN, fields_known BOOLEAN"
+    ),
     "platform_fields": "field_id VARCHAR, entity VARCHAR, name VARCHAR",
     "platform_values": "customer_id VARCHAR, field_id VARCHAR, value VARCHAR",
 }
 """Temporary tables that a platform fills with what it holds.
 
-`customer_id` is the billing system's id. `user_known` and `fields_known` say whether the platform told the assigned user and
-the custom fields of a customer at all; where it did not, our own record of what it answered counts.
+`customer_id` is the billing system's id. `user_known` and `fields_known` say whether the platform told the assigned
+user and the custom fields of a customer at all; where it did not, our own record of what it answered counts.
 """
 
 Recorder = Callable[[], None]

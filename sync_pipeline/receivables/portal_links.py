@@ -1,8 +1,10 @@
-"""Customer portal links: asked for with a lifetime, kept with their expiry, renewed before it, never fetched again while they live.
+"""Customer portal links: asked for with a lifetime, kept with their expiry, renewed before it, never fetched again
+while they live.
 
-A link opens a customer's debts to whoever has it, so one is asked for only where it is used (`export.portal_link`), and only for
-matched customers. The link of a customer that is no longer matched leaves `portal_links`, so it is not exported again; matched
-again, it gets a new one. What belongs to the customer follows it: where the pair has another account, the row names the new one.
+A link opens a customer's debts to whoever has it, so one is asked for only where it is used (`export.portal_link`),
+and only for matched customers. The link of a customer that is no longer matched leaves `portal_links`, so it is not
+exported again; matched again, it gets a new one. What belongs to the customer follows it: where the pair has another
+account, the row names the new one.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ PLAN_COLUMNS = {
 }
 """Columns of a plan and their dtypes.
 
-`action`: ask (the platform makes a link), note (the customer's link now belongs to another account), forget (no longer matched: the
-row leaves). `why`, of ask: new, renew (old enough, or made from another template), again (refused before).
+`action`: ask (the platform makes a link), note (the customer's link now belongs to another account), forget (no
+longer matched: the row leaves). `why`, of ask: new, renew (old enough, or made from another template), again (refused
+before).
 """
 PLAN_KEY = ("billing_customer_id",)
 WRITES = frozenset({"ask"})
@@ -49,7 +52,8 @@ _PLAN = f"""
     FROM judged
     WHERE why IS NOT NULL AND $exported OR was_account IS NOT NULL AND was_account <> salesforce_account_id
     UNION ALL
-    SELECT 'forget', billing_customer_id, salesforce_account_id, NULL FROM portal_links ANTI JOIN pairs USING (billing_customer_id)
+    SELECT 'forget', billing_customer_id, salesforce_account_id, NULL FROM portal_links ANTI JOIN pairs
+        USING (billing_customer_id)
 """
 
 _COLUMNS = "billing_customer_id, salesforce_account_id, url, created_at, expires_at, status, code, reason"
@@ -58,7 +62,8 @@ _COLUMNS = "billing_customer_id, salesforce_account_id, url, created_at, expires
 def plan(
     con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform, *, now: datetime | None = None
 ) -> pd.DataFrame:
-    """The customers whose link has to be made, renewed or forgotten; empty where there is none. Asks the platform for nothing.
+    """The customers whose link has to be made, renewed or forgotten; empty where there is none. Asks the platform for
+    nothing.
 
     Args:
         con: the organization's warehouse.
@@ -105,6 +110,8 @@ def apply(
         plan: what `plan` returned.
         now: what counts as now (UTC); the clock where it is not given.
     """
+    if plan.empty:
+        return
     lifetime = org.receivables.portal_link.lifetime_days
     at = _naive(now) if now else None
     with staged(con, plan):
@@ -126,7 +133,8 @@ def _settle(con: duckdb.DuckDBPyConnection) -> None:
         WHERE billing_customer_id IN (SELECT billing_customer_id FROM temp.plan WHERE action = 'forget')
         """
     )
-    # Also of links about to be renewed: whatever happens to the renewal, the link must not stay with the former account.
+    # Also of links about to be renewed: whatever happens to the renewal, the link must not stay with the former
+    # account.
     con.execute(
         """
         UPDATE portal_links SET salesforce_account_id = p.salesforce_account_id FROM temp.plan p
@@ -138,7 +146,7 @@ def _settle(con: duckdb.DuckDBPyConnection) -> None:
 
 def _record(con: duckdb.DuckDBPyConnection, lifetime_days: int) -> None:
     con.execute(
-        f"""
+        """
         CREATE OR REPLACE TEMP TABLE answered_links AS
         SELECT p.billing_customer_id, p.salesforce_account_id,
             if(is_new, a.url, if(is_alive, l.url, NULL)) AS url,

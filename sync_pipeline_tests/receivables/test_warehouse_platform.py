@@ -34,8 +34,16 @@ def org() -> Organization:
 @pytest.fixture
 def world() -> World:
     return World(
-        customers={"1": ["Bill@one.example", "second@one.example"], "2": ["bill@two.example"], "3": ["bill@three.example"]},
-        accounts={"A1": ("U1", {"Industry": "Shipping"}), "A2": ("U1", {"Industry": None}), "A3": ("U2", {"Industry": "Art"})},
+        customers={
+            "1": ["Bill@one.example", "second@one.example"],
+            "2": ["bill@two.example"],
+            "3": ["bill@three.example"],
+        },
+        accounts={
+            "A1": ("U1", {"Industry": "Shipping"}),
+            "A2": ("U1", {"Industry": None}),
+            "A3": ("U2", {"Industry": "Art"}),
+        },
         pairs={"1": "A1", "2": "A2"},
         users=[User("U1", " Otto@Sales.example "), User("U2", "una@sales.example", name="Una Doe")],
         contacts=[
@@ -113,7 +121,9 @@ def test_a_matched_customer_that_the_platform_lacks_is_skipped(
     del world.customers["2"]
     world.load(con)
     sync(con, org)
-    assert table(con, "billing_customer_id, code", "imported_owners WHERE status = 'skipped'") == [("2", "NOT_ON_PLATFORM")]
+    assert table(con, "billing_customer_id, code", "imported_owners WHERE status = 'skipped'") == [
+        ("2", "NOT_ON_PLATFORM")
+    ]
     assert sync(con, org) == NOTHING
 
 
@@ -134,7 +144,9 @@ def test_salesforce_contacts_replace_billing_contacts_and_the_oldest_is_main(
     ]
 
 
-def test_the_oldest_contact_keeps_a_shared_address(con: duckdb.DuckDBPyConnection, org: Organization, world: World) -> None:
+def test_the_oldest_contact_keeps_a_shared_address(
+    con: duckdb.DuckDBPyConnection, org: Organization, world: World
+) -> None:
     world.contacts += [
         Contact("C2", "A2", "\u00a0OLD@one.example\t", age=5),
         Contact("C4", "A2", "", age=0),
@@ -155,7 +167,9 @@ def test_the_oldest_contact_keeps_a_shared_address(con: duckdb.DuckDBPyConnectio
     assert sync(con, org) == NOTHING
 
 
-def test_a_freed_address_goes_to_the_next_oldest(con: duckdb.DuckDBPyConnection, org: Organization, world: World) -> None:
+def test_a_freed_address_goes_to_the_next_oldest(
+    con: duckdb.DuckDBPyConnection, org: Organization, world: World
+) -> None:
     world.contacts.append(Contact("C2", "A2", "old@one.example", age=5))
     world.load(con)
     sync(con, org)
@@ -200,11 +214,17 @@ def test_a_customer_set_aside_is_left_alone_and_settled_when_it_is_matched_again
 ) -> None:
     world.load(con)
     sync(con, org)
-    held = [table(con, "*", name) for name in ("receivables_contacts", "receivables_assignments", "receivables_field_values")]
+    held = [
+        table(con, "*", name)
+        for name in ("receivables_contacts", "receivables_assignments", "receivables_field_values")
+    ]
     del world.pairs["1"]
     world.load(con)
     sync(con, org)
-    now = [table(con, "*", name) for name in ("receivables_contacts", "receivables_assignments", "receivables_field_values")]
+    now = [
+        table(con, "*", name)
+        for name in ("receivables_contacts", "receivables_assignments", "receivables_field_values")
+    ]
     assert now == held
     for ledger in ("imported_owners", "imported_contacts", "imported_custom_fields", "portal_links"):
         assert table(con, "*", f"{ledger} WHERE billing_customer_id = '1'") == []
@@ -329,7 +349,8 @@ def test_a_mapping_that_is_not_one_to_one_stops_everything(
     con: duckdb.DuckDBPyConnection, org: Organization, rows: list[tuple[str | None, str]]
 ) -> None:
     con.executemany(
-        "INSERT INTO account_mapping (billing_customer_id, salesforce_account_id, verdict) VALUES (?, ?, 'matched')", rows
+        "INSERT INTO account_mapping (billing_customer_id, salesforce_account_id, verdict) VALUES (?, ?, 'matched')",
+        rows,
     )
     for module in (owners, contacts):
         with pytest.raises(GuardStop, match="not one to one"):
@@ -349,10 +370,12 @@ def test_changed_billing_contacts_are_taken_over_without_a_plan(
 
 def test_names_are_only_ever_values(con: duckdb.DuckDBPyConnection, world: World) -> None:
     """Quotes, wildcards and path characters in field names reach neither SQL nor JSON paths."""
-    evil = 'x\'); DROP TABLE account_mapping; --"'
+    evil = "x'); DROP TABLE account_mapping; --\""
     org = make_organization(imports={"account_fields": {"Industry": evil}, "contact_fields": {}})
     world.accounts["A1"] = ("U1", {"Industry": evil * 3})
     world.load(con)
     sync(con, org)
-    assert table(con, "name, value", "receivables_field_values JOIN receivables_fields USING (field_id)") == [(evil, evil * 3)]
+    assert table(con, "name, value", "receivables_field_values JOIN receivables_fields USING (field_id)") == [
+        (evil, evil * 3)
+    ]
     assert sync(con, org) == NOTHING

@@ -53,12 +53,20 @@ class World:
         self.contacts = [replace(c, **changes) if c.id == contact_id else c for c in self.contacts]
 
     def load(self, con: duckdb.DuckDBPyConnection) -> None:
-        fill(con, "billing_customers", ("source", "customer_id", "emails"), [("file", c, e) for c, e in self.customers.items()])
+        fill(
+            con,
+            "billing_customers",
+            ("source", "customer_id", "emails"),
+            [("file", c, e) for c, e in self.customers.items()],
+        )
         fill(
             con,
             "salesforce_accounts",
             ("account_id", "owner_id", "custom_fields"),
-            [(a, owner, None if fields is None else json.dumps(fields)) for a, (owner, fields) in self.accounts.items()],
+            [
+                (a, owner, None if fields is None else json.dumps(fields))
+                for a, (owner, fields) in self.accounts.items()
+            ],
         )
         fill(
             con,
@@ -69,13 +77,13 @@ class World:
         fill(
             con,
             "salesforce_contacts",
-            ("contact_id", "account_id", "first_name", "last_name", "email", "phone", "title", "custom_fields", "created_at"),
+            tuple("contact_id account_id first_name last_name email phone title custom_fields created_at".split()),
             [
-                (c.id, c.account, c.first_name, c.last_name, c.email, c.phone, c.title, json.dumps({"Language__c": c.language}),
-                 EPOCH + timedelta(days=c.age))
+                (c.id, c.account, c.first_name, c.last_name, c.email, c.phone, c.title, fields, created)
                 for c in self.contacts
+                for fields, created in [(json.dumps({"Language__c": c.language}), EPOCH + timedelta(days=c.age))]
             ],
-        )  # fmt: skip
+        )
         aside = [(c, None, "no_counterpart") for c in self.customers if c not in self.pairs]
         aside += [(None, a, "no_counterpart") for a in self.accounts if a not in self.pairs.values()]
         fill(

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import requests
 
 from sync_pipeline import http
-from sync_pipeline.errors import Refusal, ReconnectError, TransientError
+from sync_pipeline.errors import ReconnectError, Refusal, TransientError
 from sync_pipeline.http import IDEMPOTENT, RETRIES, ApiSession, RateLimit, backoff, translated
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,9 @@ class Refused(Exception):
 class Client:
     """Upflow's API for one organization. Safe among threads.
 
-    Requests a minute are kept from the start. Connection errors, 429, 500, 502, 503 and 504 are retried after 1, 2, 4 and 8 s
-    (or as Retry-After says), other 40x never. What creates a contact or a field is read back before it is sent again, so that a
-    lost answer does not make two.
+    Requests a minute are kept from the start. Connection errors, 429, 500, 502, 503 and 504 are retried after 1, 2, 4
+    and 8 s (or as Retry-After says), other 40x never. What creates a contact or a field is read back before it is
+    sent again, so that a lost answer does not make two.
 
     Args:
         organization: name of the organization, for messages.
@@ -79,8 +79,8 @@ class Client:
     def pages(self, path: str, items: str) -> Iterator[tuple[str, int]]:
         """Every page of a list, as JSON text and its number of items.
 
-        † Lists answer `{"customers": [...], "offset", "limit", "total"}`. A list that has no `total` ends with a page that is not
-        full, and one that ignores `offset` ends where it begins again.
+        † Lists answer `{"customers": [...], "offset", "limit", "total"}`. A list that has no `total` ends with a page
+        that is not full, and one that ignores `offset` ends where it begins again.
         """
         offset = 0
         first: object = None
@@ -109,8 +109,8 @@ class Client:
     def assign(self, customer_id: str, email: str, first_name: str | None, last_name: str | None) -> str | None:
         """Assign the user with that address, created uninvited where there is none; its id.
 
-        † POST /customers/{id}/account-managers takes the person and answers the user, maybe wrapped in `accountManager`. Sending
-        it twice assigns the same user, so it is repeatable.
+        † POST /customers/{id}/account-managers takes the person and answers the user, maybe wrapped in
+        `accountManager`. Sending it twice assigns the same user, so it is repeatable.
         """
         body = _filled({"email": email, "firstName": first_name, "lastName": last_name})
         found = _json(self._send(self._repeatable, "POST", f"{_customer(customer_id)}/account-managers", json=body))
@@ -124,7 +124,7 @@ class Client:
         ]
 
     def create_contact(self, customer_id: str, body: Json) -> Json:
-        """Create a contact and return it. † POST /customers/{id}/contacts; the address is unique in the organization."""
+        """Create a contact and return it. † POST /customers/{id}/contacts; an address is unique in Upflow."""
 
         def existing() -> Json | None:
             mail = str(body.get("email") or "").casefold()
@@ -166,7 +166,9 @@ class Client:
         return str(field["id"])
 
     def portal_link(self, customer_id: str, lifetime_days: int) -> str:
-        """A new portal link of a customer. The key of the URL is not documented: `url` and `portalUrl` are understood."""
+        """A new portal link of a customer. The key of the URL is not documented: `url` and `portalUrl` are
+        understood.
+        """
         body = {"expiresIn": lifetime_days * 86_400}
         found = _json(self._send(self._repeatable, "POST", f"{_customer(customer_id)}/portal", json=body))
         url = found.get("url") or found.get("portalUrl")

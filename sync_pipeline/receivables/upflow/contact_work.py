@@ -1,7 +1,7 @@
 """Contacts on Upflow: customers in small groups, each read, its billing contacts saved, and only then written.
 
-An address is unique in an Upflow organization, so the order matters: contacts that free an address somebody else waits for go
-first, and who was refused an address that became free since is tried once more.
+An address is unique in an Upflow organization, so the order matters: contacts that free an address somebody else
+waits for go first, and who was refused an address that became free since is tried once more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from sync_pipeline.receivables.upflow.work import Patience, in_parallel, recorde
 from sync_pipeline.warehouse.load import transaction
 
 GROUP = 50
-"""Customers that are read before the first of them is written: billing contacts are saved by one transaction a group."""
+"""Customers that are read before the first of them is written: billing contacts are saved by one transaction a group.
+"""
 
 Row = dict[str, Any]
 
@@ -130,7 +131,7 @@ def _wanted(customer_id: str, plan: Iterable[Row]) -> Wanted:
 def _read_group(
     con: duckdb.DuckDBPyConnection, client: Client, group: list[Wanted], record: Recorder
 ) -> list[tuple[Wanted, list[Json]]]:
-    """What each customer has now, its billing contacts saved; customers that can't be read are recorded and left out."""
+    """What each customer has now, its billing contacts saved; who can't be read is recorded and left out."""
     read: list[tuple[Wanted, list[Json]]] = []
     failed: list[Answer] = []
     for results in in_parallel(partial(_read, client, wanted) for wanted in group):

@@ -1,5 +1,6 @@
-"""How one customer's contacts become what they should be. Worked out on what the customer has right now, so that a write that was
-answered but never recorded is not repeated, and a contact is never there twice."""
+"""How one customer's contacts become what they should be. Worked out on what the customer has right now, so that a
+write that was answered but never recorded is not repeated, and a contact is never there twice.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from sync_pipeline.receivables.platform import Answer
 from sync_pipeline.receivables.upflow.client import Client, Json, Refused
 
 WRITABLE = ("firstName", "lastName", "phone", "email", "position", "jobTitle", "externalId", "isMain", "customFields")
-"""† Properties of a contact that may be sent; the list was read in code that uses the API (jobTitle: the guide's "job title")."""
+"""† Properties of a contact that may be sent; the list was read in code that uses the API (jobTitle: the guide's "job
+title").
+"""
 
 _SALESFORCE_ID = re.compile(r"003[A-Za-z0-9]{12}([A-Za-z0-9]{3})?")
 """Contact ids begin with 003: in `externalId` they tell which contacts came from Salesforce."""
@@ -135,12 +138,14 @@ class _Work:
                 self._failure = self._failure or error
 
     def clear(self) -> None:
-        """Delete what is in the way: other Salesforce contacts, and billing contacts where Salesforce's took their place."""
+        """Delete what is in the way: other Salesforce contacts, and billing contacts where Salesforce's took their
+        place.
+        """
         arrived = any(answer.status == "imported" for answer in self._answers)
         for contact in list(self._current.values()):
             surplus = not is_salesforces(contact) and arrived and not self._wanted.restore
             stale = is_salesforces(contact) and str(contact.get("externalId")) not in self._spared()
-            if str(contact["id"]) in self._done or not (self._wanted.replaces or self._wanted.restore and stale):
+            if str(contact["id"]) in self._done or not (self._wanted.replaces or (self._wanted.restore and stale)):
                 continue
             if not (surplus or stale):
                 continue

@@ -1,4 +1,6 @@
-"""Custom field values on Upflow. † PUT may clear what is left out, so a record is read, changed, and written back whole."""
+"""Custom field values on Upflow. † PUT may clear what is left out, so a record is read, changed, and written back
+whole.
+"""
 
 from __future__ import annotations
 

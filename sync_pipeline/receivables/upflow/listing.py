@@ -1,4 +1,6 @@
-"""Upflow's lists into temporary tables: a page's JSON goes to DuckDB as it came, so a million customers are no Python objects."""
+"""Upflow's lists into temporary tables: a page's JSON goes to DuckDB as it came, so a million customers are no Python
+objects.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def read_users(con: duckdb.DuckDBPyConnection, client: Client) -> None:
 
 
 def read_fields(con: duckdb.DuckDBPyConnection, client: Client) -> None:
-    """† GET /custom_fields -> {"customFields": [{id, name, entity}]}; a field without `entity` is taken for a customer's."""
+    """† GET /custom_fields -> {"customFields": [{id, name, entity}]}; a field without `entity` is taken for a
+    customer's.
+    """
     fresh(con, "platform_fields")
     for page, _ in client.pages("/custom_fields", "customFields"):
         con.execute(
@@ -39,8 +43,8 @@ def read_fields(con: duckdb.DuckDBPyConnection, client: Client) -> None:
 def read_customers(con: duckdb.DuckDBPyConnection, client: Client) -> None:
     """† GET /customers -> items with id, externalId, accountManagerId, customFields[{id, value}].
 
-    What an item says more than once (the list moves while it is paged) counts once. Where an item lacks a key altogether, Upflow
-    tells nothing about it, and our own record of its answers is used instead.
+    What an item says more than once (the list moves while it is paged) counts once. Where an item lacks a key
+    altogether, Upflow tells nothing about it, and our own record of its answers is used instead.
     """
     fresh(con, "platform_customers", "platform_values")
     con.execute("CREATE OR REPLACE TEMP TABLE listed_customers (c JSON)")
@@ -61,8 +65,8 @@ def read_customers(con: duckdb.DuckDBPyConnection, client: Client) -> None:
         """
         INSERT INTO temp.platform_customers
         SELECT c->>'id', any_value(c->>'externalId'), last(c->>'manager'), bool_and((c->>'manager_known')::BOOLEAN),
-            bool_and(coalesce(json_type(c->'fields') = 'ARRAY', false))
-        FROM temp.listed_customers WHERE c->>'externalId' IS NOT NULL GROUP BY c->>'id'
+            bool_and(coalesce((json_type(c->'fields') = 'ARRAY'), false))
+        FROM temp.listed_customers WHERE (c->>'externalId') IS NOT NULL GROUP BY (c->>'id')
         """
     )
     con.execute(
@@ -70,7 +74,7 @@ def read_customers(con: duckdb.DuckDBPyConnection, client: Client) -> None:
         INSERT INTO temp.platform_values
         SELECT customer_id, v->>'id', v->>'value' FROM (
             SELECT c->>'externalId' AS customer_id, unnest((c->'fields')::JSON[]) AS v
-            FROM temp.listed_customers WHERE json_type(c->'fields') = 'ARRAY' AND c->>'externalId' IS NOT NULL
+            FROM temp.listed_customers WHERE (json_type(c->'fields') = 'ARRAY') AND (c->>'externalId') IS NOT NULL
         )
         """
     )

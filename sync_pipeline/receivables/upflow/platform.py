@@ -1,4 +1,6 @@
-"""Plans carried out on Upflow: which request belongs to which row, what is sent side by side, and when answers are recorded."""
+"""Plans carried out on Upflow: which request belongs to which row, what is sent side by side, and when answers are
+recorded.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Upflow:
         listing.read_fields(con, self._client)
 
     def assign_owners(self, con: duckdb.DuckDBPyConnection, plan: pd.DataFrame, record: Recorder) -> None:
-        """One request per customer. A user that has to be created comes about by one of them, before the others name it."""
+        """One request per customer. A user that has to be created comes about by one of them, before the others name
+        it.
+        """
         is_first = plan["platform_user_id"].isna() & ~plan.duplicated("owner_email")
         ordered = [plan[is_first], plan[~is_first]]
         done = 0

@@ -1,4 +1,6 @@
-"""Several requests at once, one customer at a time: jobs go to a few threads, and their results come back as they are done."""
+"""Several requests at once, one customer at a time: jobs go to a few threads, and their results come back as they are
+done.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,9 @@ GIVE_UP_AFTER = 10
 def in_parallel(jobs: Iterable[Callable[[], T]]) -> Iterator[list[T]]:
     """Results of the jobs, in the order they are done, several at a time.
 
-    No more jobs are out than there are threads: while the caller records results, at most those can finish unrecorded. After a
-    failure nothing new is started, what is under way is waited for and yielded, and then the first failure is raised.
+    No more jobs are out than there are threads: while the caller records results, at most those can finish
+    unrecorded. After a failure nothing new is started, what is under way is waited for and yielded, and then the
+    first failure is raised.
     """
     waiting = iter(jobs)
     running: set[Future[T]] = set()
@@ -84,7 +87,8 @@ def recorded(
     """Run jobs side by side and record their answers as they come; yields them afterwards.
 
     Raises:
-        ReconnectError, TransientError: the login was refused, or Upflow is away. What was answered until then is recorded.
+        ReconnectError, TransientError: the login was refused, or Upflow is away. What was answered until then is
+        recorded.
     """
     patience = patience or Patience()
     for results in in_parallel(jobs):
