@@ -1,0 +1,71 @@
+"""`python -m sync_pipeline.sandbox`: serve the stand-ins until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from sync_pipeline.sandbox.options import (
+    BILLINGS,
+    DEFAULT_ACCOUNTS,
+    DEFAULT_FOLDER,
+    DEFAULT_SEED,
+    DEFAULT_TROUBLE,
+    SandboxError,
+    SandboxOptions,
+)
+from sync_pipeline.sandbox.server import run
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sync_pipeline.sandbox", description="Stand-ins for Salesforce, Upflow and Stripe on loopback."
+    )
+    add = parser.add_argument
+    add(
+        "--folder",
+        type=Path,
+        default=DEFAULT_FOLDER,
+        help="state, certificates, files and truth (default: %(default)s)",
+    )
+    add("--billing", action="append", choices=BILLINGS, help="one organization of this kind; repeatable (default: all)")
+    add("--accounts", type=int, help=f"accounts of each organization (default: {DEFAULT_ACCOUNTS})")
+    add("--seed", type=int, help=f"the same seed makes the same world (default: {DEFAULT_SEED})")
+    add("--trouble", type=float, help=f"share with something wrong, 0 to 1 (default: {DEFAULT_TROUBLE})")
+    add("--plain-http", action="store_true", help="no TLS")
+    add("--ready-file", type=Path, help="gets one JSON object once everything listens")
+    for name in ("salesforce", "upflow", "stripe"):
+        add(f"--port-{name}", type=int, default=0, help="0: the one used before, else any (default)")
+    add("--upflow-per-minute", type=int, default=600, help="calls before Upflow answers 429 (default: %(default)s)")
+    return parser
+
+
+def _announce(ready: dict[str, Any]) -> None:
+    addresses = ", ".join(f"{name} {ready[name]['url']}" for name in ("salesforce", "upflow", "stripe"))
+    print(f"The sandbox is ready: {addresses}. Ctrl-C ends it.", flush=True)
+
+
+def _progress(org: str, done: int, total: int) -> None:
+    if total >= 100_000:
+        end = "\n" if done >= total else ""
+        print(f"\rMaking the organization {org}: {done:,} of {total:,} accounts", end=end, file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run with command-line arguments; the exit code is 2 for what a person has to change."""
+    given = vars(_parser().parse_args(arguments))
+    given["billing"] = tuple(given["billing"]) if given["billing"] else None
+    try:
+        run(SandboxOptions(**given), announce=_announce, progress=_progress)
+    except SandboxError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # while a world was being made
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

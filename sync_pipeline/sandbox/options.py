@@ -1,0 +1,76 @@
+"""What a sandbox is asked for, and the one error it has for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+BILLINGS = ("stripe", "database", "file")
+"""Kinds of billing system; each has one organization of the same name."""
+
+DEFAULT_FOLDER = Path("var") / "sandbox"
+DEFAULT_ACCOUNTS = 2000
+DEFAULT_SEED = 1
+DEFAULT_TROUBLE = 0.1
+LARGEST = 10_000_000
+"""Accounts of one organization; record ids of the world have room for no more."""
+
+
+class SandboxError(Exception):
+    """Something a person can put right; the message is one sentence and needs no traceback."""
+
+
+@dataclass(frozen=True)
+class SandboxOptions:
+    """How to run a sandbox.
+
+    The world's options (billing, accounts, seed, trouble) are None where the caller does not care: a new folder then
+    gets the defaults, a folder that holds a world keeps it. A value that contradicts the folder's world is an error.
+
+    Args:
+        folder: state, certificates, billing files and truth; made where missing.
+        billing: kinds of billing system, one organization each.
+        accounts: accounts of each organization.
+        seed: the same seed makes the same world, byte by byte.
+        trouble: share of the world (0 to 1) that has something wrong with its identifier.
+        plain_http: serve without TLS.
+        ready_file: gets one JSON object once everything listens.
+        port_salesforce, port_upflow, port_stripe: 0 takes the port used before with this folder, if free, else any.
+        upflow_per_minute: calls a minute of one Upflow organization before it answers 429.
+    """
+
+    folder: Path = DEFAULT_FOLDER
+    billing: tuple[str, ...] | None = None
+    accounts: int | None = None
+    seed: int | None = None
+    trouble: float | None = None
+    plain_http: bool = False
+    ready_file: Path | None = None
+    port_salesforce: int = 0
+    port_upflow: int = 0
+    port_stripe: int = 0
+    upflow_per_minute: int = 600
+
+    def __post_init__(self) -> None:
+        for kind in self.billing or ():
+            if kind not in BILLINGS:
+                raise SandboxError(f"--billing {kind} is unknown; choose among {', '.join(BILLINGS)}.")
+        if self.accounts is not None and not 0 <= self.accounts <= LARGEST:
+            raise SandboxError(f"--accounts {self.accounts} is out of range; choose 0 to {LARGEST:,}.")
+        if self.trouble is not None and not 0 <= self.trouble <= 1:
+            raise SandboxError(f"--trouble {self.trouble} is out of range; it is a share from 0 to 1.")
+        if self.upflow_per_minute < 1:
+            raise SandboxError(f"--upflow-per-minute {self.upflow_per_minute} is out of range; choose 1 or more.")
+        for name in ("port_salesforce", "port_upflow", "port_stripe"):
+            if not 0 <= getattr(self, name) <= 65535:
+                raise SandboxError(f"--{name.replace('_', '-')} {getattr(self, name)} is no port; choose 0 to 65535.")
+
+
+@dataclass(frozen=True)
+class WorldOptions:
+    """What decides the bytes of a world."""
+
+    billing: tuple[str, ...]
+    accounts: int
+    seed: int
+    trouble: float
