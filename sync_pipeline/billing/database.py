@@ -52,7 +52,11 @@ PACKAGES = {
 }
 """What to install, where the package has another name than the module or dialect that is missing."""
 _MYSQL_LOGIN, _MYSQL_AWAY = {1044, 1045, 1698}, {1040, 1205, 1213, 2002, 2003, 2006, 2013}
-_LOGIN_WORDS = re.compile(r"password|authenticat|login failed|access denied|not authorized|permission denied", re.I)
+_LOGIN_WORDS = re.compile(
+    r"password|authenticat|login failed|access denied|not authorized|permission denied|pg_hba|role .* does not exist",
+    re.I,
+)
+_NO_SUCH = re.compile(r"does not exist|unknown database|cannot open database", re.I)
 
 
 def stage(con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> Staged:
@@ -220,7 +224,9 @@ def _kind_without_code(error: DBAPIError, cause: BaseException, lite: str) -> ty
         isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
         or error.connection_invalidated
     ):
-        return ReconnectError if _LOGIN_WORDS.search(str(cause)) else TransientError
+        if _LOGIN_WORDS.search(str(cause)):
+            return ReconnectError
+        return ConfigurationError if _NO_SUCH.search(str(cause)) else TransientError
     return ConfigurationError
 
 
