@@ -13,20 +13,19 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sync_pipeline.orgs.explain import shape_findings
-from sync_pipeline.orgs.models import Organization, name_from, nearest
+from sync_pipeline.orgs.models import NAME_PATTERN, Organization, name_from, nearest
 from sync_pipeline.orgs.problems import Problem, shown_path
 from sync_pipeline.orgs.rules import rule_findings
 from sync_pipeline.orgs.tree import Finding, Tree, read_tree
 from sync_pipeline.orgs.tree import Path as TreePath
 from sync_pipeline.orgs.values import EnvRef
+from sync_pipeline.settings import CONFIG_VARIABLE
 
 MAX_BYTES = 256 * 1024
 """More than the largest sensible file by far; PyYAML reads about 100 kB a second."""
 
 MAX_PROBLEMS = 100
 """Of one file; a generated file that is wrong all over drowns the others' problems otherwise."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class _File:
     def name(self) -> str | None:
         """The organization's name as the file says it, where it is one."""
         name = self.tree.data.get("name") if isinstance(self.tree.data, dict) else None
-        return name if isinstance(name, str) and _NAME.fullmatch(name) else None
+        return name if isinstance(name, str) and re.fullmatch(NAME_PATTERN, name) else None
 
 
 def load_organizations(folder: Path) -> Loaded:
@@ -71,7 +70,7 @@ def load_organizations(folder: Path) -> Loaded:
     except OSError as error:
         why = (
             f"the folder of the organizations' files can't be read ({error.strerror}). Create it, or name another in "
-            "the environment variable SYNC_PIPELINE_CONFIG."
+            f"the environment variable {CONFIG_VARIABLE}."
         )
         return Loaded(problems=[Problem(folder, 0, why, "")])
     files = [

@@ -30,6 +30,8 @@ from sync_pipeline.orgs.shapes import (
 )
 from sync_pipeline.orgs.values import EnvRef, Secret, Section, Setting, text
 
+NAME_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
+
 Rule = Literal["trim", "case", "leading_zeros"]
 
 CustomerColumn = Literal[
@@ -241,7 +243,7 @@ class Schedule(Section):
 class Organization(Section):
     """One organization: one YAML file, one partition."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", examples=["acme"])
+    name: str = Field(pattern=NAME_PATTERN, examples=["acme"])
     """Short name, in lower-case letters, digits and underscores: of the partition, the schedule, the warehouse file."""
     label: Name | None = None
     """Name for people; may hold any character."""

@@ -28,7 +28,7 @@ class Problem:
 
 
 def shown_path(file: Path) -> str:
-    """`config/orgs/acme.yaml`: from the current folder where the file lies below it, else whole."""
+    """`config/orgs/acme.yaml`: from the current folder where the file lies below it, else whole; always printable."""
     whole = os.path.abspath(file)
     here = os.getcwd() + os.sep
-    return whole.removeprefix(here)
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in whole.removeprefix(here))

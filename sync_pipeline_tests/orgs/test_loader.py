@@ -91,6 +91,14 @@ def test_a_byte_order_mark_is_fine(tmp_path: Path) -> None:
     assert list(load_organizations(tmp_path).organizations) == ["acme"]
 
 
+def test_names_of_files_are_printable_whatever_they_are(tmp_path: Path) -> None:
+    with open(os.fsencode(tmp_path) + b"/\xff\x1b[2J\n.yaml", "wb"):
+        pass
+    (problem,) = load_organizations(tmp_path).problems
+    assert problem.org == "org_2j"
+    assert str(problem).isprintable()
+
+
 def test_things_that_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
