@@ -225,18 +225,15 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
     pytest.importorskip(request.param, reason="this driver for PostgreSQL is not installed")
     if not shutil.which("initdb") or not shutil.which("postgres"):
         pytest.skip("no PostgreSQL on this machine")
-    as_user: list[str] = []
+    user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
     with tempfile.TemporaryDirectory() as folder:
-        if os.geteuid() == 0:  # PostgreSQL does not run as root
-            as_user = ["runuser", "-u", "nobody", "--"]
-            shutil.chown(folder, "nobody")
-        subprocess.run(
-            [*as_user, "initdb", "-D", f"{folder}/data", "-U", "postgres", "-A", "trust"],
-            check=True,
-            capture_output=True,
-        )
-        command = [*as_user, "postgres", "-D", f"{folder}/data", "-k", folder, "-c", "listen_addresses="]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        if user:
+            shutil.chown(folder, user)
+        create = ["initdb", "-D", f"{folder}/data", "-U", "postgres", "-A", "trust"]
+        subprocess.run(create, check=True, capture_output=True, user=user, cwd=folder)
+        serve = ["postgres", "-D", f"{folder}/data", "-k", folder, "-c", "listen_addresses="]
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(serve, stdout=quiet, stderr=quiet, user=user, cwd=folder) as server:
             address = f"postgresql+{request.param}://postgres:geheim@/postgres?host={folder}"
             try:
                 _wait_for(address)
