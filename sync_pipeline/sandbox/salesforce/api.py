@@ -128,6 +128,14 @@ class Call:
         return found
 
 
+class Json(JSONResponse):
+    """JSON in ASCII: error messages quote what clients sent, and that may hold half a character."""
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
 def origin(request: Request) -> str:
     """The address under which the client reached this stand-in, without a slash at its end."""
     return f"{request.url.scheme}://{request.headers.get('host', request.url.netloc)}"
@@ -152,7 +160,7 @@ def version_of(text: str) -> int:
 
 def error_response(error: ApiError) -> Response:
     """An error in Salesforce's shape."""
-    return JSONResponse(error.body(), status_code=error.status)
+    return Json(error.body(), status_code=error.status)
 
 
 def endpoint(api: Api, path: str, **handlers: Handler) -> Route:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from sync_pipeline.sandbox.salesforce.api import Call
+from sync_pipeline.sandbox.salesforce.api import Call, Json
 from sync_pipeline.sandbox.salesforce.errors import ApiError, RowError
 from sync_pipeline.sandbox.salesforce.saving import Saver
 
@@ -29,7 +29,7 @@ async def update(call: Call) -> Response:
                 raise _RolledBack(results)
     except _RolledBack as rolled_back:
         results = [_undone(result) for result in rolled_back.results]
-    return JSONResponse(results)
+    return Json(results)
 
 
 class _RolledBack(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -78,7 +77,7 @@ def _client_credentials(api: Api, request: Request, form: dict[str, str]) -> Row
     if scheme.lower() == "basic":
         try:
             client_id, _, secret = base64.b64decode(basic, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, or no UTF-8 in it
             raise OAuthError("invalid_client", "invalid client credentials") from None
     organization = _client(api, client_id)
     # RFC 6749 has both parts of Basic percent-encoded first; most clients do not do it.

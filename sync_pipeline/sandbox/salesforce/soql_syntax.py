@@ -34,7 +34,9 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _LITERALS = frozenset({"datetime", "date", "number", "string"})
-_CLAUSES = frozenset({"SELECT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "LIKE", "ORDER", "BY", "LIMIT", "OFFSET"})
+_CLAUSES = frozenset(
+    {"SELECT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "LIKE", "ORDER", "GROUP", "BY", "HAVING", "LIMIT", "OFFSET"}
+)
 
 
 @dataclass(frozen=True, slots=True)
