@@ -87,8 +87,8 @@ class Spool:
     def require_field(self) -> None:
         """Raise ConfigurationError if there were records and none of them has the identifier field."""
         if self.count and not self._found:
-            of = f"none of the {self.count:,} customers of {self._system} has"
-            raise no_such_field(self._org, ("identifier", "billing_field"), self._field, sorted(self._fields), of)
+            subject = f"none of the {self.count:,} customers of {self._system} has"
+            raise no_such_field(self._org, ("identifier", "billing_field"), self._field, sorted(self._fields), subject)
 
     def relation(self) -> tuple[str, dict[str, object]]:
         """The records for a FROM clause (columns position, identifier, record), and its parameters."""

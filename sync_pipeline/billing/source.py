@@ -84,13 +84,21 @@ def put_customers(
 
 
 def no_such_field(
-    org: Organization, place: tuple[str, ...], wanted: str, present: Sequence[str], of: str
+    org: Organization, place: tuple[str, ...], wanted: str, present: Sequence[str], subject: str
 ) -> ConfigurationError:
-    """The error for a field or column that the YAML names and the system does not have."""
+    """The error for a field or column that the YAML names and the system does not have.
+
+    Args:
+        org: the organization.
+        place: keys of the YAML file that name it.
+        wanted: the name there.
+        present: the names the system has.
+        subject: beginning of the sentence, e.g. "the file has no".
+    """
     near = get_close_matches(wanted.lower(), [name.lower() for name in present], n=1, cutoff=0.75)
     similar = next((name for name in present if near and name.lower() == near[0]), None)
     return ConfigurationError(
-        f"{org.where(*place)}: {of} no {wanted!r}. {listed(present)}",
+        f"{org.where(*place)}: {subject} {wanted!r}. {listed(present)}",
         next_step=f"Is it {similar!r}?" if similar else f"Name one of them at {place[-1]}.",
     )
 

@@ -55,9 +55,7 @@ WITHOUT_MINOR_UNIT = (
 (https://docs.stripe.com/currencies#special-cases)."""
 THOUSANDTHS = ("BHD", "JOD", "KWD", "OMR", "TND")
 
-_MINOR = (
-    "CAST(coalesce(record ->> '$.balance', record ->> '$.account_balance') AS DECIMAL(20, 0))"  # its name until 2018
-)
+_MINOR = "CAST(coalesce(record ->> '$.balance', record ->> '$.account_balance') AS DECIMAL(20, 0))"  # its older name
 _CURRENCY = "nullif(upper(record ->> '$.currency'), '')"
 _WHOLE, _THOUSANDTH = f"{_CURRENCY} IN {WITHOUT_MINOR_UNIT}", f"{_CURRENCY} IN {THOUSANDTHS}"
 _UNIT = f"CASE WHEN {_WHOLE} THEN 1.000 WHEN {_THOUSANDTH} THEN 0.001 ELSE 0.010 END"

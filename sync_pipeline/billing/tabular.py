@@ -177,7 +177,7 @@ def _problem(
     org: Organization, header: Sequence[str], place: tuple[str, ...], wanted: str, found: list[int]
 ) -> list[ConfigurationError]:
     if not found:
-        return [no_such_field(org, place, wanted, header, f"{_subject(org)} has")]
+        return [no_such_field(org, place, wanted, header, f"{_subject(org)} has no")]
     if len(found) > 1:
         at = ", ".join(str(position + 1) for position in found)
         return [
