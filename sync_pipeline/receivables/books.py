@@ -44,7 +44,9 @@ def is_address(expression: str) -> str:
 def frame(con: duckdb.DuckDBPyConnection, sql: str, columns: Mapping[str, str], params: object = ()) -> pd.DataFrame:
     """Rows of a query as a data frame of the declared columns and dtypes."""
     found = con.execute(f"SELECT {', '.join(map(quote, columns))} FROM ({sql})", params).df()
-    return found.astype(dict(columns))
+    for name, dtype in columns.items():  # one by one: a large plan is not in memory twice
+        found[name] = found[name].astype(pd.api.types.pandas_dtype(dtype))
+    return found
 
 
 @contextmanager

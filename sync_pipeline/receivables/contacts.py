@@ -194,7 +194,7 @@ def apply(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform,
     with staged(con, plan):
         with transaction(con):
             _settle(con)
-        platform.bring_contacts(con, plan[plan["action"].isin(WRITES)], lambda: _record(con))
+        platform.bring_contacts(con, plan, lambda: _record(con))
 
 
 def _settle(con: duckdb.DuckDBPyConnection) -> None:

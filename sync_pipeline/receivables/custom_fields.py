@@ -96,9 +96,9 @@ _PLAN = """
             (l.value, l.salesforce_field) IS NOT DISTINCT FROM (w.value, w.salesforce_field) AS same_record,
             CASE
                 WHEN w.is_known THEN w.held IS NOT DISTINCT FROM w.value
+                WHEN w.platform_field_id IS NULL THEN w.value IS NULL
                 WHEN u.billing_customer_id IS NOT NULL AND w.record = 'contact' THEN false
-                WHEN l.record IS NULL THEN w.value IS NULL
-                ELSE l.status = 'imported' AND l.value IS NOT DISTINCT FROM w.value
+                ELSE coalesce(l.status = 'imported' AND l.value IS NOT DISTINCT FROM w.value, false)
             END AS is_held
         FROM temp.wanted_fields w
         LEFT JOIN imported_custom_fields l ON l.record = w.record AND l.billing_customer_id = w.billing_customer_id
@@ -180,7 +180,7 @@ def apply(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform,
     with staged(con, plan):
         with transaction(con):
             _settle(con)
-        platform.set_fields(con, plan[plan["action"] == "write"], lambda: _record(con))
+        platform.set_fields(con, plan, lambda: _record(con))
 
 
 def _mine(other: str) -> str:

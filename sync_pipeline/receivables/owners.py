@@ -154,7 +154,7 @@ def apply(con: duckdb.DuckDBPyConnection, org: Organization, platform: Platform,
     with staged(con, plan):
         with transaction(con):
             _settle(con)
-        platform.assign_owners(con, plan[plan["action"] == "assign"], lambda: _record(con))
+        platform.assign_owners(con, plan, lambda: _record(con))
 
 
 def _settle(con: duckdb.DuckDBPyConnection) -> None:

@@ -117,8 +117,7 @@ def apply(
     with staged(con, plan):
         with transaction(con):
             _settle(con)
-        asked = plan[plan["action"] == "ask"]
-        platform.make_links(con, asked, lifetime, at, lambda: _record(con, lifetime))
+        platform.make_links(con, plan, lifetime, at, lambda: _record(con, lifetime))
 
 
 def _naive(moment: datetime) -> datetime:

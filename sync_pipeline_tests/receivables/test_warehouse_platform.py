@@ -379,3 +379,19 @@ def test_names_are_only_ever_values(con: duckdb.DuckDBPyConnection, world: World
         (evil, evil * 3)
     ]
     assert sync(con, org) == NOTHING
+
+
+def test_a_value_left_behind_is_emptied_when_the_customer_matches_again(
+    con: duckdb.DuckDBPyConnection, org: Organization, world: World
+) -> None:
+    world.load(con)
+    sync(con, org)
+    pairs, world.pairs = world.pairs, {}
+    world.load(con)
+    sync(con, org)
+    world.pairs = pairs
+    world.change("C1", language=None)
+    world.load(con)
+    sync(con, org)
+    assert table(con, "value", "receivables_field_values WHERE contact_id IS NOT NULL") == []
+    assert sync(con, org) == NOTHING

@@ -15,6 +15,17 @@ from sync_pipeline.receivables import Platform, contacts, custom_fields, open_pl
 from sync_pipeline.warehouse import quote
 
 EPOCH = datetime(2024, 1, 1)
+CONTACT_COLUMNS = (
+    "contact_id",
+    "account_id",
+    "first_name",
+    "last_name",
+    "email",
+    "phone",
+    "title",
+    "custom_fields",
+    "created_at",
+)
 MODULES = {"owners": owners, "contacts": contacts, "custom_fields": custom_fields, "portal_links": portal_links}
 
 
@@ -77,7 +88,7 @@ class World:
         fill(
             con,
             "salesforce_contacts",
-            tuple("contact_id account_id first_name last_name email phone title custom_fields created_at".split()),
+            CONTACT_COLUMNS,
             [
                 (c.id, c.account, c.first_name, c.last_name, c.email, c.phone, c.title, fields, created)
                 for c in self.contacts

@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 def bring_contacts(con: duckdb.DuckDBPyConnection, client: Client, plan: pd.DataFrame, record: Recorder) -> None:
     """Carry out the `import`, `remove` and `restore` rows of a contacts plan; see `Platform.bring_contacts`."""
-    plan = plan.sort_values("billing_customer_id", kind="stable")
+    plan = plan[plan["action"].isin(("import", "remove", "restore"))].sort_values("billing_customer_id", kind="stable")
     freeing = groupby(rows(plan[plan["frees_address"]]), key=lambda row: str(row["billing_customer_id"]))
     for _ in recorded(
         con, (partial(_free, client, customer_id, list(group)) for customer_id, group in freeing), record

@@ -48,6 +48,7 @@ class Upflow:
         """One request per customer. A user that has to be created comes about by one of them, before the others name
         it.
         """
+        plan = plan[plan["action"] == "assign"]
         is_first = plan["platform_user_id"].isna() & ~plan.duplicated("owner_email")
         ordered = [plan[is_first], plan[~is_first]]
         done = 0
@@ -63,6 +64,7 @@ class Upflow:
 
     def set_fields(self, con: duckdb.DuckDBPyConnection, plan: pd.DataFrame, record: Recorder) -> None:
         """Missing fields first, then customer by customer: read, change, write back."""
+        plan = plan[plan["action"] == "write"]
         fields = custom_fields.create_missing(self._client, plan)
         by_customer = groupby(rows(plan.sort_values("billing_customer_id")), key=lambda row: row["billing_customer_id"])
         jobs = (partial(custom_fields.write, self._client, str(key), list(group), fields) for key, group in by_customer)
@@ -80,6 +82,7 @@ class Upflow:
         record: Recorder,
     ) -> None:
         """One request per customer."""
+        plan = plan[plan["action"] == "ask"]
         jobs = (partial(_link, self._client, row["billing_customer_id"], lifetime_days, now) for row in rows(plan))
         done = 0
         for answers in recorded(con, jobs, record):
