@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import io
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from sqlite3 import Row
-from typing import Any, BinaryIO
+from typing import Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -140,9 +141,11 @@ class IngestJobs(Jobs):
         delimiter, ending = DELIMITERS[row["column_delimiter"]], LINE_ENDINGS[row["line_ending"]]
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with (folder / "data").open("rb") if (folder / "data").exists() else io.BytesIO() as data:
-                run = _Run(self, row, _rows(data, delimiter, ending), _Results(folder, delimiter, ending))
-                await run.all_rows()
+            with (
+                closing(_rows(folder / "data", delimiter, ending)) as rows,
+                _Results(folder, delimiter, ending) as results,
+            ):
+                await _Run(self, row, rows, results).all_rows()
         except Unreadable as error:
             self.change(row["id"], state="Failed", error=str(error))
         except Exception as error:  # the job's client must hear of it, whatever it is
@@ -153,7 +156,7 @@ class IngestJobs(Jobs):
 class _Run:
     """One pass over the rows of an upload."""
 
-    def __init__(self, jobs: IngestJobs, job: Row, rows: Iterator[list[str]], results: _Results) -> None:
+    def __init__(self, jobs: IngestJobs, job: Row, rows: Generator[list[str]], results: _Results) -> None:
         self._jobs = jobs
         self._job = job
         self._rows = rows
@@ -165,20 +168,19 @@ class _Run:
     async def all_rows(self) -> None:
         """Save every row; rows that an error or an abort leaves over become unprocessed records."""
         header = next(self._rows, [])
-        with self._results:
-            self._results.begin(header)
-            try:
-                self._check_header(header)
-                running = True
-                while running and (rows := list(_taken(self._rows, ROWS_AT_ONCE))):
-                    with self._jobs.api.state.transaction():
-                        for row in rows:
-                            self._save(dict(zip(header, row, strict=True)), row)
-                        running = self._count()
-                    await asyncio.sleep(0)
-            finally:
-                for row in self._rows:
-                    self._results.unprocessed.writerow(row)
+        self._results.begin(header)
+        try:
+            self._check_header(header)
+            running = True
+            while running and (rows := list(islice(self._rows, ROWS_AT_ONCE))):
+                with self._jobs.api.state.transaction():
+                    for row in rows:
+                        self._save(dict(zip(header, row, strict=True)), row)
+                    running = self._count()
+                await asyncio.sleep(0)
+        finally:
+            for row in self._rows:
+                self._results.unprocessed.writerow(row)
         if self._count():
             self._jobs.change(self._job["id"], state="JobComplete")
 
@@ -258,33 +260,28 @@ def _check_external_id(entity: SObject, operation: str, name: Any) -> None:
         )
 
 
-def _rows(data: BinaryIO, delimiter: str, ending: str) -> Iterator[list[str]]:
+def _rows(path: Path, delimiter: str, ending: str) -> Generator[list[str]]:
     """Header and rows of an upload. A byte-order mark is part of the first name, as Salesforce has it."""
-    first = data.readline()
-    if first and first.endswith(b"\r\n") != (ending == "\r\n") and first.endswith(b"\n"):
+    if not path.exists():
+        return
+    with path.open("rb") as data:
+        first = data.readline()
+    if first.endswith(b"\n") and first.endswith(b"\r\n") != (ending == "\r\n"):
         setting = "CRLF" if ending == "\r\n" else "LF"
         raise Unreadable(
             f"ClientInputError : LineEnding is invalid on user data. Current LineEnding setting is {setting}"
         )
-    data.seek(0)
-    reader = csv.reader(io.TextIOWrapper(data, encoding="utf-8", newline=""), delimiter=delimiter, strict=True)
-    width = 0
-    try:
-        for row in reader:
-            width = width or len(row)
-            if len(row) > width:
-                raise Unreadable(f"ClientInputError : Too many values in line {reader.line_num}")
-            if row:
-                yield row + [""] * (width - len(row))
-    except csv.Error as error:
-        raise Unreadable(f"ClientInputError : Error parsing CSV in line {reader.line_num}: {error}") from None
-    except UnicodeDecodeError:
-        raise Unreadable("ClientInputError : The data is not UTF-8") from None
-
-
-def _taken(rows: Iterator[list[str]], count: int) -> Iterator[list[str]]:
-    for _ in range(count):
-        row = next(rows, None)
-        if row is None:
-            return
-        yield row
+    with path.open(encoding="utf-8", newline="") as text:
+        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        width = 0
+        try:
+            for row in reader:
+                width = width or len(row)
+                if len(row) > width:
+                    raise Unreadable(f"ClientInputError : Too many values in line {reader.line_num}")
+                if row:
+                    yield row + [""] * (width - len(row))
+        except csv.Error as error:
+            raise Unreadable(f"ClientInputError : Error parsing CSV in line {reader.line_num}: {error}") from None
+        except UnicodeDecodeError:
+            raise Unreadable("ClientInputError : The data is not UTF-8") from None

@@ -8,7 +8,7 @@ with the expression searched in path and query, `times` 0 meaning for ever, and 
 
     "status"          answers {"status": 503, "body": "", "headers": {}} and does nothing else; the body may be JSON
     "expire_session"  revokes the session of this request, which then answers 401, as does every later one
-    "cut"             lets `bytes` of the body through and closes the connection
+    "cut"             lets `bytes` of a longer body through and closes the connection
     "refuse"          {"ids": [...], "code", "message", "fields"}: saves of these fail, `times` each
 """
 
@@ -71,23 +71,24 @@ def read_fault(given: Any) -> Fault:
     if not isinstance(given, dict):
         raise ValueError("a fault is a JSON object")
     unknown = given.keys() - _KEYS
-    if unknown or given.get("action") not in ACTIONS:
+    if unknown or str(given.get("action")) not in ACTIONS:
         raise ValueError(f"unknown keys {sorted(unknown)}" if unknown else f"action is one of {sorted(ACTIONS)}")
     try:
-        path = re.compile(str(given.get("path", "")))
+        times = float(given.get("times", 1)) or float("inf")
+        ids = [id18(str(record_id)) or str(record_id) for record_id in given.get("ids", [])]
+        return Fault(
+            action=given["action"],
+            path=re.compile(str(given.get("path", ""))),
+            given=given,
+            method=given.get("method"),
+            after=int(given.get("after", 0)),
+            left=times,
+            refused=dict.fromkeys(ids, times),
+        )
     except re.error as error:
         raise ValueError(f"path is no regular expression: {error}") from None
-    times = float(given.get("times", 1)) or float("inf")
-    ids = [id18(str(record_id)) or str(record_id) for record_id in given.get("ids", [])]
-    return Fault(
-        action=given["action"],
-        path=path,
-        given=given,
-        method=given.get("method"),
-        after=int(given.get("after", 0)),
-        left=times,
-        refused=dict.fromkeys(ids, times),
-    )
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
 class Faults:
@@ -144,14 +145,12 @@ def cutting(send: Send, allowed: int) -> Send:
 
     async def send_some(message: Message) -> None:
         nonlocal allowed
-        if message["type"] != "http.response.body":
-            await send(message)
-            return
         body = message.get("body", b"")
-        await send({"type": "http.response.body", "body": body[:allowed], "more_body": True})
-        allowed -= len(body)
-        if allowed <= 0 or not message.get("more_body"):
+        if len(body) > allowed:
+            await send({"type": "http.response.body", "body": body[:allowed], "more_body": True})
             raise Cut
+        allowed -= len(body)
+        await send(message)
 
     return send_some
 
