@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pandas as pd
 
@@ -109,9 +110,10 @@ def _upload(client: Client, object_name: str, rows: pd.DataFrame) -> str:
             client.session.put(f"{client.data_url}{path}/batches", data=body, headers={"Content-Type": "text/csv"})
         except ApiRefusal:
             # A job takes one upload: if its answer was lost, the repeated one is refused. Nothing is processed yet.
-            client.call("PATCH", path, json={"state": "Aborted"})
             if last:
                 raise
+            with suppress(ApiRefusal):
+                client.call("PATCH", path, json={"state": "Aborted"})
         else:
             return path
     raise AssertionError("the last try returns or raises")
