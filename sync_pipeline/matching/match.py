@@ -6,9 +6,10 @@ import logging
 
 import duckdb
 
+from sync_pipeline.matching.comparison import Comparison, Step
 from sync_pipeline.matching.macros import install_macros
 from sync_pipeline.matching.reasons import mapping_sql
-from sync_pipeline.matching.steps import Comparison, Step, steps
+from sync_pipeline.matching.steps import steps
 from sync_pipeline.orgs.models import Identifier
 from sync_pipeline.warehouse import TABLES, quote, replace_table
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sync_pipeline.matching.steps import MAX_RIVALS, Comparison
+from sync_pipeline.matching.comparison import Comparison
+from sync_pipeline.matching.steps import MAX_RIVALS
 from sync_pipeline.orgs.models import Rule
 from sync_pipeline.warehouse import literal
 
@@ -65,20 +66,12 @@ def _duplicates(comparison: Comparison) -> str:
 def _strays(comparison: Comparison) -> str:
     """The near miss is named from the stray's side, so a customer's names an account and the other way round."""
     return f"""
-        WITH seen AS (
-            SELECT stray.customer_id, stray.account_id, stray.identifier, near.try, near.settles,
-                near.customers, near.accounts, near.paired_customer, near.paired_account,
-                without_white_space(stray.identifier) AS bare, stray.customer_id IS NOT NULL AS is_customer,
-                CASE WHEN is_customer THEN near.account_id ELSE near.customer_id END AS other_id,
-                CASE WHEN is_customer THEN near.account_identifier ELSE near.customer_identifier END
-                    AS other_identifier,
-                CASE WHEN is_customer THEN 'Account ' ELSE 'Customer ' END || other_id AS other,
-                CASE WHEN is_customer THEN near.accounts ELSE near.customers END = 1
-                    AND near.paired_account IS NOT NULL AS other_is_taken
-            FROM match_one_each AS stray LEFT JOIN match_near_misses AS near
-                ON stray.customer_id IS NOT DISTINCT FROM near.stray_customer
-                AND stray.account_id IS NOT DISTINCT FROM near.stray_account
-            WHERE stray.customer_id IS NULL OR stray.account_id IS NULL
+        WITH alone AS (
+            SELECT rowid AS number, *, without_white_space(identifier) AS bare, customer_id IS NOT NULL AS is_customer
+            FROM match_one_each WHERE customer_id IS NULL OR account_id IS NULL
+        ), seen AS (
+            SELECT *, CASE WHEN is_customer THEN 'Account ' ELSE 'Customer ' END || other_id AS other
+            FROM alone LEFT JOIN match_near_misses USING (number)
         )
         SELECT customer_id AS billing_customer_id, account_id AS salesforce_account_id, identifier,
             'no_counterpart' AS verdict,
@@ -92,8 +85,8 @@ def _strays(comparison: Comparison) -> str:
                     ELSE ' ' || other || ' has ' || shown(other_identifier) || ', which differs only in '
                         || {_by_try(comparison, _in_words)} || CASE
                             WHEN settles THEN '; ' || {_by_try(comparison, _way_out(comparison))}
-                            WHEN other_is_taken AND is_customer THEN ', but belongs to customer ' || paired_customer
-                            WHEN other_is_taken THEN ', but belongs to account ' || paired_account
+                            WHEN partner_id IS NOT NULL THEN ', but belongs to '
+                                || CASE WHEN is_customer THEN 'customer ' ELSE 'account ' END || partner_id
                             ELSE ', but ' || counted(customers, 'customer') || ' and ' || counted(accounts, 'account')
                                 || ' would then share one identifier'
                         END || '.'
@@ -109,14 +102,18 @@ def _by_try(comparison: Comparison, text: Callable[[tuple[Rule, ...]], str]) -> 
 
 
 def _in_words(rules: tuple[Rule, ...]) -> str:
-    return " and ".join(_WORDS[rule] for rule in rules)
+    return _listed([_WORDS[rule] for rule in rules])
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _way_out(comparison: Comparison) -> Callable[[tuple[Rule, ...]], str]:
     def text(rules: tuple[Rule, ...]) -> str:
         if comparison.salesforce_ids and set(rules) - {"trim"}:
             return "Salesforce ids are compared to the letter, so correct one side"
-        return f"turn on {' and '.join(f'`{rule}`' for rule in rules)} or correct one side"
+        return f"turn on {_listed([f'`{rule}`' for rule in rules])} or correct one side"
 
     return text
 
