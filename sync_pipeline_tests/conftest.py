@@ -137,7 +137,7 @@ def arguments_of(
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sandbox]]:
-    """Factory of sandboxes that all tests share: the same options give the same running sandbox. Do not change its world.
+    """Factory of sandboxes for all tests: the same options give the same running one. Do not change its world.
 
     Options are those of `arguments_of`: accounts, seed, billing, trouble, plain_http, upflow_per_minute.
     """
@@ -156,7 +156,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
 
 @pytest.fixture
 def fresh_sandbox(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
-    """Factory of sandboxes of one test's own, which may change, stop, kill and restart them. Options as for `sandbox`."""
+    """Factory of one test's own sandboxes, to change, stop, kill and restart. Options as for `sandbox`."""
     started: list[Sandbox] = []
 
     def get(**options: Any) -> Sandbox:

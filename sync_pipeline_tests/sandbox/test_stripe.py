@@ -1,0 +1,155 @@
+"""The Stripe stand-in, held to Stripe's own contract and to what its documents say about lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from openapi_core import OpenAPI
+from openapi_core.contrib.requests import RequestsOpenAPIRequest, RequestsOpenAPIResponse
+
+from sync_pipeline_tests.conftest import Sandbox
+
+CONTRACT = Path(__file__).parents[2] / ".." / "shared" / "specs" / "stripe.json"
+SandboxFactory = Callable[..., Sandbox]
+
+
+class Stripe:
+    """A session with the organization's key."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.url = sandbox["stripe"]["url"]
+        self.http = sandbox.http()
+        self.http.headers["Authorization"] = f"Bearer {sandbox['stripe']['api_key']}"
+
+    def get(self, path: str = "", **parameters: Any) -> requests.Response:
+        return self.http.get(f"{self.url}/v1/customers{path}", params=parameters)
+
+    def page(self, **parameters: Any) -> list[dict[str, Any]]:
+        answer = self.get(**parameters)
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json()["data"]
+        return found
+
+    def all(self) -> list[dict[str, Any]]:
+        found = self.page(limit=100)
+        while self.get(limit=1, starting_after=found[-1]["id"]).json()["data"]:
+            found += self.page(limit=100, starting_after=found[-1]["id"])
+        return found
+
+
+@pytest.fixture
+def stripe(sandbox: SandboxFactory) -> Stripe:
+    return Stripe(sandbox())
+
+
+@pytest.fixture(scope="module")
+def contract() -> dict[str, Any]:
+    if not CONTRACT.exists():
+        pytest.skip("Stripe's contract is not beside this checkout (../shared/specs/stripe.json)")
+    content: dict[str, Any] = json.loads(CONTRACT.read_text(encoding="utf-8"))
+    for schema in content["components"]["schemas"].values():
+        for declared in schema.get("properties", {}).values():
+            # Stripe means null by `nullable` beside `anyOf`; OpenAPI 3.0 read to the letter does not.
+            if declared.get("nullable") and "anyOf" in declared:
+                declared["anyOf"].append({"type": "object", "nullable": True, "enum": [None]})
+    return content
+
+
+def test_every_answer_keeps_stripe_s_contract(fresh_sandbox: SandboxFactory, contract: dict[str, Any]) -> None:
+    stripe = Stripe(fresh_sandbox(accounts=300, billing=["stripe"]))
+    api = OpenAPI.from_dict({**contract, "servers": [{"url": stripe.url}]})
+    one, gone = stripe.page(limit=2)
+    assert stripe.http.delete(f"{stripe.url}/v1/customers/{gone['id']}").json()["deleted"] is True
+    answers = [stripe.get(limit=100), stripe.get(f"/{one['id']}"), stripe.get(f"/{gone['id']}")]
+    answers += [stripe.get(limit=100, starting_after=answers[0].json()["data"][-1]["id"])]
+    wrong = [
+        stripe.get("/cus_none"),
+        stripe.get(limit=0),
+        requests.get(f"{stripe.url}/v1/customers", verify=stripe.http.verify),
+    ]
+    assert [answer.status_code for answer in [*answers, *wrong]] == [200, 200, 200, 200, 404, 400, 401]
+    for answer in [*answers, *wrong]:
+        api.validate_response(RequestsOpenAPIRequest(answer.request), RequestsOpenAPIResponse(answer))
+
+
+def test_the_list_is_newest_first_and_pages_to_its_end(stripe: Stripe, sandbox: SandboxFactory) -> None:
+    found = stripe.all()
+    there = sandbox().rows("SELECT id FROM stripe_customer WHERE org = 'stripe' AND NOT deleted ORDER BY position DESC")
+    assert [customer["id"] for customer in found] == [row["id"] for row in there]
+    created = [customer["created"] for customer in found]
+    assert created == sorted(created, reverse=True)
+
+
+def test_has_more_is_true_until_the_last_page(stripe: Stripe) -> None:
+    found = stripe.all()
+    last = stripe.get(limit=2, starting_after=found[-3]["id"]).json()
+    assert (last["has_more"], len(last["data"])) == (False, 2)
+    assert stripe.get(limit=2, starting_after=found[-4]["id"]).json()["has_more"] is True
+    assert len(stripe.page()) == 10
+
+
+def test_backwards(stripe: Stripe) -> None:
+    ids = [customer["id"] for customer in stripe.page(limit=6)]
+    assert [customer["id"] for customer in stripe.page(limit=3, ending_before=ids[5])] == ids[2:5]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code", "param"),
+    [
+        ({"limit": 0}, "parameter_invalid_integer", "limit"),
+        ({"limit": 101}, "parameter_invalid_integer", "limit"),
+        ({"limit": "ten"}, "parameter_invalid_integer", "limit"),
+        ({"starting_after": "cus_none"}, "resource_missing", "starting_after"),
+        ({"starting_after": "' OR 1=1 --"}, "resource_missing", "starting_after"),
+        ({"page": 2}, "parameter_unknown", "page"),
+    ],
+)
+def test_refused_parameters(stripe: Stripe, parameters: dict[str, Any], code: str, param: str) -> None:
+    answer = stripe.get(**parameters)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, code, param)
+    assert error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("key", ["", "Bearer ", "Bearer sk_test_wrong_wrong_wrong", "Basic ???", "Bearer é"])
+def test_a_wrong_key_is_refused_and_not_repeated_whole(stripe: Stripe, key: str) -> None:
+    headers = {"Authorization": key.encode("latin-1")} if key else {}
+    answer = requests.get(f"{stripe.url}/v1/customers", headers=headers, verify=stripe.http.verify)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (401, "invalid_request_error")
+    assert "wrong_wrong_wrong" not in answer.text
+
+
+def test_the_key_as_the_user_of_basic_authentication(stripe: Stripe, sandbox: SandboxFactory) -> None:
+    key = sandbox()["stripe"]["api_key"]
+    assert requests.get(f"{stripe.url}/v1/customers", auth=(key, ""), verify=stripe.http.verify).status_code == 200
+
+
+def test_each_key_sees_its_own_organization(sandbox: SandboxFactory) -> None:
+    shared = sandbox()
+    other = shared.organization("file")["stripe"]["api_key"]
+    answer = shared.http().get(f"{shared['stripe']['url']}/v1/customers", headers={"Authorization": f"Bearer {other}"})
+    assert answer.json()["data"] == []
+
+
+def test_a_deleted_customer_leaves_the_list_and_is_found_as_a_stub(fresh_sandbox: SandboxFactory) -> None:
+    stripe = Stripe(fresh_sandbox(accounts=40, billing=["stripe"]))
+    gone, after = stripe.page(limit=2)
+    stripe.http.delete(f"{stripe.url}/v1/customers/{gone['id']}")
+    assert stripe.page(limit=1) == [after]
+    assert stripe.get(f"/{gone['id']}").json() == {"id": gone["id"], "object": "customer", "deleted": True}
+    assert stripe.page(limit=1, starting_after=gone["id"]) == [after], "a page that was being read goes on"
+
+
+def test_a_page_for_people_escapes_what_it_shows(sandbox: SandboxFactory) -> None:
+    shared = sandbox(accounts=700, billing=["stripe"])
+    bold = shared.rows("SELECT id FROM stripe_customer WHERE name LIKE '<b>%'")[0]["id"]
+    answer = shared.http().get(f"{shared['stripe']['url']}/customers/{bold}")
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert "&lt;script&gt;" in answer.text
+    assert "<script" not in answer.text
+    assert shared.http().get(f"{shared['stripe']['url']}/customers/cus_none").status_code == 404
