@@ -13,6 +13,7 @@ import pytest
 import requests
 import trustme
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sync_pipeline.sandbox.salesforce import create_app
 from sync_pipeline.sandbox.state import State
@@ -47,40 +48,57 @@ class Served:
         assert self.http.post(f"{self.url}/sandbox/faults", json=rule).status_code == 200
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    await server.serve(sockets=[listener])
-    await asyncio.sleep(0.05)  # connections that were just closed say goodbye
+class Listening:
+    """One server for all tests; each test puts its own stand-in behind it."""
+
+    def __init__(self, ca: trustme.CA, ca_file: Path) -> None:
+        self.ca_file = ca_file
+        self.app: ASGIApp | None = None
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://localhost:{self._listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            self._call, interface="asgi3", lifespan="off", log_level="critical", timeout_graceful_shutdown=2
+        )
+        config.load()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ca.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+        config.ssl = context
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),))
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.app is not None
+        await self.app(scope, receive, send)
+
+    async def _serve(self) -> None:
+        await self._server.serve(sockets=[self._listener])
+        await asyncio.sleep(0.1)  # connections that were just closed say goodbye
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[trustme.CA, Path]:
+def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
     ca = trustme.CA()
-    file = tmp_path_factory.mktemp("ca") / "ca.pem"
-    ca.cert_pem.write_to_path(file)
-    return ca, file
+    ca_file = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(ca_file)
+    server = Listening(ca, ca_file)
+    yield server
+    server.stop()
 
 
 @pytest.fixture
-def served(tmp_path: Path, authority: tuple[trustme.CA, Path]) -> Iterator[Served]:
-    ca, ca_file = authority
+def served(tmp_path: Path, listening: Listening) -> Iterator[Served]:
     state = world.fill(tmp_path)
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    config = uvicorn.Config(create_app(state, page_rows=PAGE_ROWS), log_level="critical", timeout_graceful_shutdown=2)
-    config.load()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-    config.ssl = context
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=asyncio.run, args=(_serve(server, listener),))
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
+    listening.app = create_app(state, page_rows=PAGE_ROWS)
     with requests.Session() as http:
         http.trust_env = False
-        http.verify = str(ca_file)
+        http.verify = str(listening.ca_file)
         http.headers["Authorization"] = f"Bearer {world.TOKEN}"
-        yield Served(f"https://localhost:{port}", ca_file, state, http)
-    server.should_exit = True
-    thread.join()
+        yield Served(listening.url, listening.ca_file, state, http)
     state.close()
