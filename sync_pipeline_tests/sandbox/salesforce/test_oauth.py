@@ -92,6 +92,7 @@ def test_login_hosts_know_no_client_credentials(served: Served) -> None:
     [
         {},
         {"aud": "https://login.salesforce.com/"},
+        {"aud": "https://test.salesforce.com"},
         {"exp": str(int(time.time() + 120))},
         {"exp": int((time.time() + 120) * 1000)},
         {"exp": time.time() - 60},  # a client whose clock is slow
@@ -110,14 +111,16 @@ def test_the_instance_is_an_audience(served: Served) -> None:
 @pytest.mark.parametrize(
     ("claims", "error"),
     [
-        ({"aud": "https://test.salesforce.com"}, ("invalid_grant", "Audience validation failed")),
+        ({"aud": "http://login.salesforce.com"}, ("invalid_grant", "Audience validation failed")),
+        ({"aud": ["https://test.salesforce.com"]}, ("invalid_grant", "Audience validation failed")),
+        ({"aud": "https://[half"}, ("invalid_grant", "Audience validation failed")),
         ({"aud": "https://login.example.com"}, ("invalid_grant", "Audience validation failed")),
         ({"exp": time.time() - 3600}, ("invalid_grant", "expired authorization code")),
         ({"exp": "soon"}, ("invalid_grant", "invalid assertion")),
         ({"exp": float("nan")}, ("invalid_grant", "expired authorization code")),
         ({"sub": "somebody@else.example"}, ("invalid_grant", "user hasn't approved this consumer")),
         ({"iss": "nobody"}, ("invalid_client_id", "client identifier invalid")),
-        ({"iss": f"client-{world.OTHER}"}, ("invalid_grant", "Audience validation failed")),  # a sandbox
+        ({"iss": f"client-{world.OTHER}"}, ("invalid_grant", "user hasn't approved this consumer")),
     ],
 )
 def test_assertions_that_are_not(served: Served, claims: dict[str, Any], error: tuple[str, str]) -> None:
