@@ -24,8 +24,8 @@ from sync_pipeline.sandbox.salesforce.soql import Compiled, compile_query, insta
 PARALLEL_PAGES = 5
 """Most pages that resultPages names at once."""
 
-KEPT_RESULTS = 16
-"""Rendered results kept on disk; jobs whose result had to go are forgotten with it."""
+KEPT_RESULTS, KEPT_BYTES = 16, 2_000_000_000
+"""Rendered results kept on disk: this many at least, and more while they are small. Jobs are forgotten with theirs."""
 
 
 class QueryJobs(Jobs):
@@ -34,6 +34,8 @@ class QueryJobs(Jobs):
     def __init__(self, api: Api, folder: Path) -> None:
         super().__init__(api, "query", folder)
         self._rendering: dict[str, asyncio.Task[Result]] = {}
+        for unfinished in folder.glob("*.part"):
+            shutil.rmtree(unfinished)
 
     async def create_job(self, call: Call) -> Response:
         """POST jobs/query."""
@@ -133,16 +135,14 @@ class QueryJobs(Jobs):
         return await self._rendering[folder.name]
 
     def _prune(self, keep: Path) -> None:
-        folders = sorted(
-            (f for f in self.folder.iterdir() if not f.name.endswith(".part")),
-            key=lambda f: f.stat().st_mtime,
-            reverse=True,
-        )
-        for folder in folders[KEPT_RESULTS:]:
-            if folder != keep:
-                self.api.state.db.execute(
-                    "DELETE FROM job WHERE folder = ?", (folder.relative_to(self.api.state.folder).as_posix(),)
-                )
+        results = [folder for folder in self.folder.iterdir() if folder.suffix != ".part" and folder != keep]
+        results.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+        size = 0
+        for number, folder in enumerate(results, 2):
+            size += (folder / "rows").stat().st_size
+            if number > KEPT_RESULTS and size > KEPT_BYTES:
+                name = folder.relative_to(self.api.state.folder).as_posix()
+                self.api.state.db.execute("DELETE FROM job WHERE folder = ?", (name,))
                 shutil.rmtree(folder)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from sync_pipeline.sandbox.salesforce import create_app
+from sync_pipeline.sandbox.salesforce import bulk_query, create_app
 from sync_pipeline.sandbox.state import State
 from sync_pipeline_tests.sandbox.salesforce import world
 from sync_pipeline_tests.sandbox.salesforce.conftest import PAGE_ROWS, Served
@@ -144,6 +144,17 @@ def test_equal_queries_on_unchanged_data_share_their_result(served: Served) -> N
         folders.append(served.state.rows("SELECT folder FROM job WHERE id = ?", job["id"])[0][0])
     assert folders[0] == folders[1] != folders[2]
     assert read(served, job).text.count('"Gold"') == 3
+
+
+def test_old_results_make_room(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_query, "KEPT_RESULTS", 2)
+    monkeypatch.setattr(bulk_query, "KEPT_BYTES", 50)
+    jobs = []
+    for number in range(4):
+        jobs.append(run_query(served, f"SELECT Id FROM Account WHERE Id != null LIMIT {number + 1}")["id"])
+        time.sleep(0.02)  # file times tell which is older
+    answers = [served.http.get(served.data(f"jobs/query/{job_id}/results")).status_code for job_id in jobs]
+    assert answers == [404, 404, 200, 200]
 
 
 def test_query_all(served: Served) -> None:
