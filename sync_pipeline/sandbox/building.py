@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sync_pipeline.sandbox.billing_data import DatabaseKeeper, FileKeeper, Keeper, StripeKeeper
 from sync_pipeline.sandbox.certificates import signing_key, write_private
-from sync_pipeline.sandbox.ids import mixed, salesforce_ids
+from sync_pipeline.sandbox.ids import SalesforceIds, mixed
 from sync_pipeline.sandbox.options import (
     BILLINGS,
     DEFAULT_ACCOUNTS,
@@ -162,7 +162,7 @@ def _add_organization(db: sqlite3.Connection, folder: Path, org: str, seed: int,
     private, public = signing_key()
     write_private(key_file(folder, org), private)
     dice = mixed(seed, sum(org.encode()))
-    organization_id = salesforce_ids("00D", "gK", dice % 62**4 + 62**4)(0)
+    organization_id = SalesforceIds("00D", "gK", dice % 62**4 + 62**4)(0)
     token = f"{organization_id[:15]}!AQ{secrets.token_hex(40)}"
     columns = {
         "org": org,

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PAIRS = tuple(f"{a}{b}" for a in DIGITS for b in DIGITS)
 """Two base-62 digits, in the order of their bytes: ids made from them ascend like their numbers."""
 
-_SUFFIX = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
-_CAPITALS = tuple(pair[0].isupper() + 2 * pair[1].isupper() for pair in PAIRS)
+SUFFIX = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+CAPITALS = tuple(pair[0].isupper() + 2 * pair[1].isupper() for pair in PAIRS)
+"""Of each pair, which letters are A-Z: 1 for the first, 2 for the second."""
 _MASK = (1 << 64) - 1
 
 
 def suffix(id15: str) -> str:
     """The three characters that make an 18-character id of a 15-character one: each holds which of five are A-Z."""
     return "".join(
-        _SUFFIX[sum(1 << bit for bit, letter in enumerate(id15[at : at + 5]) if "A" <= letter <= "Z")]
+        SUFFIX[sum(1 << bit for bit, letter in enumerate(id15[at : at + 5]) if "A" <= letter <= "Z")]
         for at in (0, 5, 10)
     )
 
 
-def salesforce_ids(prefix: str, pod: str, start: int) -> Callable[[int], str]:
-    """A function from 0, 1, 2, ... to 18-character record ids, ascending.
+class SalesforceIds:
+    """Makes 18-character record ids from 0, 1, 2, ..., ascending.
 
     Base 62 tells capitals from small letters, so from 37 records up (start is rounded to a whole row of 62) some ids
     differ in nothing but the case of a letter, as they do in every real organization.
@@ -32,17 +31,18 @@ def salesforce_ids(prefix: str, pod: str, start: int) -> Callable[[int], str]:
         pod: two characters of the instance.
         start: number of the first record; leave room for what is counted from it below 62**5.
     """
-    head = f"{prefix}{pod}00000"
-    head_suffix = suffix(head + "00000")[:2]
-    first = start - start % 62
 
-    def make(number: int) -> str:
-        high, low = divmod(first + number, 3844)
+    def __init__(self, prefix: str, pod: str, start: int) -> None:
+        self.head = f"{prefix}{pod}00000"
+        self.head_suffix = suffix(self.head + "00000")[:2]
+        self.first = start - start % 62
+
+    def __call__(self, number: int) -> str:
+        """The id of one record."""
+        high, low = divmod(self.first + number, 3844)
         top, middle = divmod(high, 3844)
-        capitals = DIGITS[top].isupper() + 2 * _CAPITALS[middle] + 8 * _CAPITALS[low]
-        return f"{head}{DIGITS[top]}{PAIRS[middle]}{PAIRS[low]}{head_suffix}{_SUFFIX[capitals]}"
-
-    return make
+        capitals = DIGITS[top].isupper() + 2 * CAPITALS[middle] + 8 * CAPITALS[low]
+        return f"{self.head}{DIGITS[top]}{PAIRS[middle]}{PAIRS[low]}{self.head_suffix}{SUFFIX[capitals]}"
 
 
 def mixed(number: int, salt: int) -> int:

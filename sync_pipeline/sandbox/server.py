@@ -28,7 +28,7 @@ from sync_pipeline.sandbox.world import Progress
 HOST = "127.0.0.1"
 STAND_INS = ("salesforce", "upflow", "stripe")
 _SECONDS_TO_FINISH = 1
-"""How long what is being served may still take when the sandbox is told to stop. Idle TLS connections take it all: their
+"""How long what is being served may take when the sandbox is told to stop. Idle TLS connections take it all: their
 clients don't say goodbye."""
 
 Announce = Callable[[dict[str, Any]], None]

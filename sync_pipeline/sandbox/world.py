@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sync_pipeline.sandbox.billing_data import Customer, Keeper
-from sync_pipeline.sandbox.ids import mixed, salesforce_ids, stripe_customer_id
+from sync_pipeline.sandbox.derived import MOST_CONTACTS, Derived, MadeCustomer
+from sync_pipeline.sandbox.ids import SalesforceIds, mixed, stripe_customer_id, uuid_of
 from sync_pipeline.sandbox.options import WorldOptions
-from sync_pipeline.sandbox.people import Contacts, Users, pod
-from sync_pipeline.sandbox.plants import CLEAN, Plant, Slot, plants_for, text_identifier
+from sync_pipeline.sandbox.plants import CLEAN, MATCHED, Plant, Slot, plants_for, text_identifier
 from sync_pipeline.sandbox.pools import (
     COUNTRIES,
     COUNTRY_CODES,
@@ -29,42 +29,35 @@ from sync_pipeline.sandbox.pools import (
     WORDS,
     Pools,
 )
-from sync_pipeline.sandbox.state import ACCOUNT_COLUMNS, CONTACT_COLUMNS, USER_COLUMNS
+from sync_pipeline.sandbox.state import ACCOUNT_COLUMNS, USER_COLUMNS
 from sync_pipeline.sandbox.truth import TruthFile, Verdict
-from sync_pipeline.sandbox.upflow_data import UpflowData
+from sync_pipeline.sandbox.users import Users, pod
 
 _PORTION = 2000
 """Units made before they are inserted: small enough to stay in the processor's cache, large enough for executemany."""
 
+_INSERT_ACCOUNT = (
+    f"""INSERT INTO account (org, {", ".join(f'"{column}"' for column in ACCOUNT_COLUMNS)}) VALUES"""
+    " (?1, ?2, ?3, ?4, NULL, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, NULL, NULL, ?17,"
+    " 'nobody sees this', ?18, ?19, NULL, ?20, ?21, ?21)"
+)
+"""What is the same for all is not bound: binding a null costs as much as binding a value."""
+
+_INSERT_USER = f'INSERT INTO "user" VALUES ({", ".join("?" * (1 + len(USER_COLUMNS)))})'
+
 Progress = Callable[[str, int, int], None]
 """Called with an organization, its accounts made so far, and its accounts in all."""
 
-_OLD_LINK = "https://old-portal.example/{}"
-
-
-def _insert(table: str, columns: int) -> str:
-    return f'INSERT INTO "{table}" VALUES ({", ".join("?" * columns)})'
-
 
 class Portion:
-    """Rows of one portion, by table."""
+    """Records that are made together and inserted together."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_account: int) -> None:
+        self.first_account = first_account
         self.accounts: list[tuple[Any, ...]] = []
-        self.contacts: list[tuple[Any, ...]] = []
         self.customers: list[Customer] = []
-        self.upflow_customers: list[tuple[Any, ...]] = []
-        self.upflow_contacts: list[tuple[Any, ...]] = []
+        self.upflow: list[MadeCustomer] = []
         self.truth: list[Verdict] = []
-
-    def insert(self, db: sqlite3.Connection, keeper: Keeper, truth: TruthFile) -> None:
-        """Hand everything on."""
-        db.executemany(_insert("account", 1 + len(ACCOUNT_COLUMNS)), self.accounts)
-        db.executemany(_insert("contact", 1 + len(CONTACT_COLUMNS)), self.contacts)
-        db.executemany(_insert("upflow_customer", 16), self.upflow_customers)
-        db.executemany(_insert("upflow_contact", 13), self.upflow_contacts)
-        keeper.add(self.customers)
-        truth.add(self.truth)
 
 
 class OrganizationWorld:
@@ -78,16 +71,13 @@ class OrganizationWorld:
     """
 
     def __init__(self, org: str, options: WorldOptions, pools: Pools, username: str) -> None:
-        self._org, self._options, self._pools = org, options, pools
-        salt = mixed(options.seed, sum(org.encode()))
-        self._salt = salt
+        self._org, self._options, self._pools, self._username = org, options, pools, username
+        self._salt = salt = mixed(options.seed, sum(org.encode()))
         self._plants = plants_for(org)
-        self._account_id = salesforce_ids("001", pod(salt), 62**4 * 9)
-        self._ghost_id = salesforce_ids("001", pod(salt), 62**4 * 40)  # accounts that never were
+        self._account_id = SalesforceIds("001", pod(salt), 62**4 * 9)
+        self._ghost_id = SalesforceIds("001", pod(salt), 62**4 * 40)  # accounts that never were
+        self._contact_id = SalesforceIds("003", pod(salt), 62**4 * 2)
         self._users = Users(org, options.accounts, pools, salt, trouble=options.trouble > 0)
-        self._username = username
-        self._contacts = Contacts(org, pools, salt, options.trouble)
-        self._upflow = UpflowData(org, pools, salt, self._users.emails)
         self._account_number = 0
         self._customer_number = 0
 
@@ -98,20 +88,30 @@ class OrganizationWorld:
 
     def fill(self, db: sqlite3.Connection, keeper: Keeper, truth: TruthFile, progress: Progress | None = None) -> None:
         """Insert everything, in one pass."""
-        users = [*self._users.rows, self._users.connected(self._org, self._username)]
-        db.executemany(_insert("user", 1 + len(USER_COLUMNS)), users)
-        self._upflow.insert_first(db)
-        portion = Portion()
+        db.executemany(_INSERT_USER, [*self._users.rows, self._users.connected(self._org, self._username)])
+        derived = Derived(
+            db, self._org, self._pools, self._salt, self._contact_id, self._options.trouble, self._users.emails
+        )
+        portion = Portion(0)
         for unit, plant in enumerate(self._units(), start=1):
             self._add(portion, unit, plant)
             if unit % _PORTION == 0:
-                portion.insert(db, keeper, truth)
-                portion = Portion()
+                self._insert(portion, db, keeper, truth, derived)
+                portion = Portion(self._account_number)
                 if progress:
-                    progress(self._org, self._account_number, self._options.accounts)
-        portion.insert(db, keeper, truth)
+                    progress(self._org, min(self._account_number, self._options.accounts), self._options.accounts)
+        self._insert(portion, db, keeper, truth, derived)
         if progress:
             progress(self._org, self._options.accounts, self._options.accounts)
+
+    def _insert(
+        self, portion: Portion, db: sqlite3.Connection, keeper: Keeper, truth: TruthFile, derived: Derived
+    ) -> None:
+        db.executemany(_INSERT_ACCOUNT, portion.accounts)
+        keeper.add(portion.customers)
+        truth.add(portion.truth)
+        ids = (portion.accounts[0][1], portion.accounts[-1][1]) if portion.accounts else None
+        derived.insert(ids, self._contact_id(portion.first_account * MOST_CONTACTS), portion.upflow)
 
     def _units(self) -> Iterator[Plant]:
         """Plants until every account is there: a share of trouble, evenly spread, one kind after the other."""
@@ -119,35 +119,34 @@ class OrganizationWorld:
         unit = troubles = 0
         while left > 0:
             unit += 1
-            plant = CLEAN
+            plant, live = CLEAN, 1
             if int(unit * share) > int((unit - 1) * share):
-                plant = self._plants[troubles % len(self._plants)]
+                trouble = self._plants[troubles % len(self._plants)]
                 troubles += 1
-            live = sum(not slot.deleted for slot in plant.accounts)
-            if live > left:
-                plant, live = CLEAN, 1
+                needed = sum(not slot.deleted for slot in trouble.accounts)
+                if needed <= left:
+                    plant, live = trouble, needed
             left -= live
             yield plant
 
     def _add(self, portion: Portion, unit: int, plant: Plant) -> None:
         """The records of one plant, and the truth about them."""
         dice = mixed(unit, self._salt)
-        account_ids = [self._account_id(self._account_number + place) for place in range(len(plant.accounts))]
+        first = self._account_number
+        account_ids = [self._account_id(first + place) for place in range(len(plant.accounts))]
         value = self._identifier(unit, plant, account_ids, dice)
         name = self._name(unit, dice)
         slug = f"{self._pools.last_names[dice % len(self._pools.last_names)].slug[:20]}{unit}"
-        email = None
         for slot, account_id in zip(plant.accounts, account_ids, strict=True):
-            email = self._add_account(portion, slot, account_id, value, name, slug, dice) or email
-        first_customer = len(portion.customers)
+            self._add_account(portion, slot, account_id, value, name, slug, dice)
+        customer_ids = []
         for place, slot in enumerate(plant.customers):
-            self._add_customer(
-                portion, slot, value, name if place == 0 else f"{name[:240]} ({place + 1})", slug, dice + place
-            )
-            self._add_upflow(portion, email if plant is CLEAN and place == 0 else None)
-        customer_ids = [customer.customer_id for customer in portion.customers[first_customer:]]
-        portion.truth += _verdicts("salesforce", plant.trouble, plant.accounts, account_ids, customer_ids)
-        portion.truth += _verdicts("billing", plant.trouble, plant.customers, customer_ids, account_ids)
+            called = name if place == 0 else f"{name[:240]} ({place + 1})"
+            account = first if plant is CLEAN else None
+            customer_ids.append(self._add_customer(portion, slot, value, called, slug, dice + place, account))
+        trouble = plant.trouble
+        portion.truth += _verdicts("salesforce", trouble, plant.accounts, account_ids, customer_ids)
+        portion.truth += _verdicts("billing", trouble, plant.customers, customer_ids, account_ids)
 
     def _identifier(self, unit: int, plant: Plant, account_ids: list[str], dice: int) -> str:
         if self._org == "stripe":
@@ -162,23 +161,19 @@ class OrganizationWorld:
 
     def _add_account(
         self, portion: Portion, slot: Slot, account_id: str, value: str, name: str, slug: str, dice: int
-    ) -> str | None:
-        """One account with its contacts; returns an address that only its oldest row has, if there is one."""
-        number = self._account_number
-        self._account_number += 1
+    ) -> None:
+        """One account. Its number (from 1) is in Legacy_Number__c: contacts are made from it."""
+        self._account_number = number = self._account_number + 1
         identifier = slot.transform(value)
         pools = self._pools
         day = (dice >> 5) % (DAYS - 300)
-        created = pools.days[day] + pools.minutes[(dice >> 23) % 1440]
-        modified = pools.days[day + (dice >> 8) % 300] + pools.minutes[(dice >> 30) % 1440]
         portion.accounts.append(
             (
                 self._org,
                 account_id,
                 name,
                 self._users.owner(dice >> 13),
-                None,
-                f"A-{number + 1:07d}",
+                f"A-{number:07d}",
                 INDUSTRIES[(dice >> 7) % len(INDUSTRIES)],
                 KINDS[(dice >> 11) % len(KINDS)],
                 f"https://www.{slug}.example" if dice % 4 else None,
@@ -187,27 +182,21 @@ class OrganizationWorld:
                 COUNTRIES[(dice >> 29) % len(COUNTRIES)],
                 identifier if self._org == "database" else None,
                 identifier if self._org == "file" else None,
-                float(number + 1),
+                float(number),
                 NOTES[dice % len(NOTES)] if dice % 31 == 0 else None,
-                _OLD_LINK.format(slug) if dice % 101 == 0 else None,
-                None,
-                None,
+                f"https://old-portal.example/{slug}" if dice % 101 == 0 else None,
                 (dice >> 33) % 1000 / 10,
-                "nobody sees this",
                 SEGMENTS[(dice >> 36) % len(SEGMENTS)],
                 slot.deleted,
-                None,
-                created,
-                modified,
-                modified,
+                pools.days[day] + pools.minutes[(dice >> 23) % 1440],
+                pools.days[day + (dice >> 8) % 300] + pools.minutes[(dice >> 30) % 1440],
             )
         )
-        contacts = self._contacts.of(number, account_id, f"{slug}.example") if not slot.deleted else []
-        portion.contacts += contacts
-        own = f"{number}a@"
-        return contacts[0][6] if contacts and contacts[0][6] and own in contacts[0][6] else None
 
-    def _add_customer(self, portion: Portion, slot: Slot, value: str, name: str, slug: str, dice: int) -> None:
+    def _add_customer(
+        self, portion: Portion, slot: Slot, value: str, name: str, slug: str, dice: int, account: int | None
+    ) -> str:
+        """One billing customer, `account` the number of the account that is clearly its own; returns its id."""
         number = self._customer_number
         self._customer_number += 1
         identifier = slot.transform(value)
@@ -216,34 +205,33 @@ class OrganizationWorld:
         else:
             customer_id = str(identifier) if self._org == "database" else f"K{number + 10_000}"
         day = (dice >> 15) % (DAYS - 300)
+        owed = (dice >> 19) % 2_000_000 - 100_000 if dice % 3 else 0
         portion.customers.append(
             Customer(
-                number=number,
-                customer_id=customer_id,
-                identifier=identifier,
-                name=name,
-                email=f"invoices@{slug}.example" if dice % 12 else None,
-                currency=CURRENCIES[(dice >> 3) % len(CURRENCIES)],
-                minor_units=(dice >> 19) % 2_000_000 - 100_000 if dice % 3 else 0,
-                country=COUNTRY_CODES[(dice >> 29) % len(COUNTRY_CODES)],
-                created=f"{self._pools.days[day]}T08:00:00Z",
-                updated=f"{self._pools.days[day + (dice >> 8) % 300]}T17:30:00Z",
-                dice=dice,
-                deleted=slot.deleted,
+                number,
+                customer_id,
+                identifier,
+                name,
+                f"invoices@{slug}.example" if dice % 12 else None,
+                CURRENCIES[(dice >> 3) % len(CURRENCIES)],
+                owed,
+                COUNTRY_CODES[(dice >> 29) % len(COUNTRY_CODES)],
+                f"{self._pools.days[day]}T08:00:00Z",
+                f"{self._pools.days[day + (dice >> 8) % 300]}T17:30:00Z",
+                dice,
+                slot.deleted,
             )
         )
-
-    def _add_upflow(self, portion: Portion, account_email: str | None) -> None:
-        """Upflow's idea of the customer that was added last."""
-        made = self._upflow.of(portion.customers[-1], account_email)
-        if made:
-            portion.upflow_customers.append(made[0])
-            portion.upflow_contacts += made[1]
+        if not slot.deleted:
+            contact = None if account is None else self._contact_id(account * MOST_CONTACTS)
+            made = (number, uuid_of(number, mixed(dice, self._salt)), customer_id, name, owed, account, contact)
+            portion.upflow.append(MadeCustomer(*made))
+        return customer_id
 
 
 def _verdicts(side: str, trouble: str, slots: tuple[Slot, ...], ids: list[str], others: list[str]) -> Iterator[Verdict]:
     """The truth about one side of a plant. Of a pair or a near miss, the first of each side belong together."""
     for slot, record_id in zip(slots, ids, strict=True):
         if not slot.deleted:
-            paired = slot.verdict == "matched" or slot.near
+            paired = slot.verdict == MATCHED or slot.near
             yield Verdict(side, record_id, others[0] if paired else None, slot.verdict, slot.near, trouble)

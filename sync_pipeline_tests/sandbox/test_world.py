@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_pipeline.sandbox.building import open_state
-from sync_pipeline.sandbox.ids import mixed, salesforce_ids, stripe_customer_id, suffix, uuid_of
+from sync_pipeline.sandbox.ids import SalesforceIds, mixed, stripe_customer_id, suffix, uuid_of
 from sync_pipeline.sandbox.options import SandboxOptions
 from sync_pipeline.sandbox.plants import Style, text_identifier
 from sync_pipeline_tests.sandbox.records import read_customers, read_state
@@ -148,8 +148,8 @@ def test_half_a_world_is_no_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @given(st.integers(0, 62**4), st.lists(st.integers(0, 40_000_000), min_size=2, max_size=20, unique=True))
-def test_salesforce_ids_are_unique_ascending_and_carry_their_checksum(start: int, numbers: list[int]) -> None:
-    make_id = salesforce_ids("003", "gK", start)
+def test_SalesforceIds_are_unique_ascending_and_carry_their_checksum(start: int, numbers: list[int]) -> None:
+    make_id = SalesforceIds("003", "gK", start)
     made = [make_id(number) for number in sorted(numbers)]
     assert made == sorted(set(made))
     assert all(len(one) == 18 and suffix(one[:15]) == one[15:] for one in made)
