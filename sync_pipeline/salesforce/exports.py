@@ -91,8 +91,8 @@ def write_portal_links(con: duckdb.DuckDBPyConnection, client: Client, org: Orga
         for answers in update(client, ACCOUNT, waiting):
             again = (answers["code"] == LOCKED) & (attempt < LOCK_TRIES - 1)
             locked.append(waiting.loc[answers.index[again]])
-            settled = answers[~again]
-            _note(con, field, plan.loc[settled.index].join(settled[["code", "reason"]]))
+            settled = plan.join(answers.loc[~again, ["code", "reason"]], how="inner")
+            _note(con, field, _without_links(settled))
             done += len(settled)
             report("portal links written", done, len(plan))
         waiting = pd.concat(locked)
@@ -100,6 +100,14 @@ def write_portal_links(con: duckdb.DuckDBPyConnection, client: Client, org: Orga
             return
         log.info("Salesforce: %d accounts are locked; trying again", len(waiting))
         time.sleep(http.backoff(attempt))
+
+
+def _without_links(answers: pd.DataFrame) -> pd.DataFrame:
+    """Salesforce repeats a value it refuses; a link is as good as a password and stays out of reasons."""
+    reasons = [
+        reason and reason.replace(url, "(the link)") for reason, url in zip(answers.reason, answers.url, strict=True)
+    ]
+    return answers.assign(reason=pd.Series(reasons, index=answers.index, dtype=object))
 
 
 def _guarded(client: Client, org: Organization, plan: pd.DataFrame) -> str:

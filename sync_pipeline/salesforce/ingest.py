@@ -136,7 +136,12 @@ def _result(client: Client, path: str, which: str, columns: list[str]) -> pd.Dat
         body = b""
     if not body.strip():
         return pd.DataFrame(columns=columns, dtype=str)
-    return pd.read_csv(io.BytesIO(body), dtype=str, keep_default_na=False, usecols=columns)[columns]
+    try:
+        return pd.read_csv(io.BytesIO(body), dtype=str, keep_default_na=False, usecols=columns)[columns]
+    except ValueError:  # its text may quote the rows
+        raise TransientError(
+            f"Salesforce's {which} of a Bulk job can't be read.", next_step="Sync again: it reads what is there."
+        ) from None
 
 
 def _in_csv(error: str) -> tuple[str, str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,6 +17,7 @@ from sync_pipeline.errors import GuardStop, ReconnectError, TransientError
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.progress import watched
 from sync_pipeline.salesforce import Client, exports, ingest, plan_portal_links, write_portal_links
+from sync_pipeline.warehouse import Warehouse
 from sync_pipeline_tests.salesforce.conftest import Served
 from sync_pipeline_tests.salesforce.organizations import connected
 from sync_pipeline_tests.sandbox.salesforce import world
@@ -127,6 +132,16 @@ def test_a_refused_row_is_noted_and_tried_again(
     assert list(plan["salesforce_account_id"]) == [world.ACME]
     write_portal_links(two, client, org, plan)
     assert noted(two)[world.ACME] == ("written", None, link(world.ACME), True)
+
+
+def test_a_refusal_does_not_repeat_the_link(
+    two: duckdb.DuckDBPyConnection, served: Served, client: Client, org: Organization
+) -> None:
+    message = f"Portal Link: data value too large: {link(world.ACME)} (max length=10)"
+    served.fault(action="refuse", ids=[world.ACME], code="STRING_TOO_LONG", message=message)
+    write_portal_links(two, client, org, plan_portal_links(two, org))
+    reasons = two.sql("SELECT reason FROM exported_portal_links WHERE status = 'refused'").fetchall()
+    assert reasons == [("Portal Link: data value too large: (the link) (max length=10)",)]
 
 
 def test_a_locked_row_is_sent_again(
@@ -258,6 +273,52 @@ def test_links_no_longer_wanted_leave_the_table_unless_salesforce_holds_them(
     assert set(noted(two)) == {world.BETA}
 
 
+DIES_BEFORE_NOTING = """
+import os, signal, sys
+from pathlib import Path
+from sync_pipeline import salesforce
+from sync_pipeline.salesforce import exports, ingest
+from sync_pipeline.warehouse import Warehouse
+from sync_pipeline_tests.salesforce.organizations import connected
+
+org = connected(sys.argv[1], Path(sys.argv[2]), export={"portal_link": {"salesforce_field": "Portal_Link__c"}})
+ingest.COLLECTION = 4
+note, noted = exports._note, []
+
+def dies_at_the_second(*answers):
+    if noted:
+        os.kill(os.getpid(), signal.SIGKILL)
+    note(*answers)
+    noted.append(1)
+
+exports._note = dies_at_the_second
+with Warehouse(Path(sys.argv[3]), "acme").connect() as con:
+    salesforce.write_portal_links(con, salesforce.connect(org), org, salesforce.plan_portal_links(con, org))
+"""
+
+
+def test_a_killed_sync_loses_nothing_and_the_next_writes_nothing_twice(
+    served: Served, client: Client, org: Organization, tmp_path: Path
+) -> None:
+    warehouse = Warehouse(tmp_path, "acme")
+    ids = world.many_accounts(served.state, 10)
+    with warehouse.connect() as con:
+        salesforce.load_accounts(con, client, org)
+        for record in ids:
+            want(con, record)
+    command = [sys.executable, "-c", DIES_BEFORE_NOTING, served.url, str(served.ca_file), str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert sum(held(served)[record] == link(record) for record in ids) == 8
+    with warehouse.connect() as con:
+        assert len(noted(con)) == 4
+        salesforce.load_accounts(con, client, org)
+        plan = plan_portal_links(con, org)
+        assert len(plan) == 2
+        write_portal_links(con, client, org, plan)
+        assert {record for record, row in noted(con).items() if row[0] == "written"} == set(ids)
+    assert served.calls("PATCH", "%composite%") == 3
+
+
 # -- many rows: an ingest job -------------------------------------------------------------------------------------
 
 
@@ -351,3 +412,22 @@ def test_a_job_that_fails_leaves_its_rows_noted_as_not_written(
     salesforce.load_accounts(con, client, org)
     write_portal_links(con, client, org, plan_portal_links(con, org))
     assert {row[0] for row in noted(con).values()} == {"written"}
+
+
+@pytest.mark.parametrize("body", ['"Id"\n"x"\n', '"sf__Id","sf__Error","Id"\n"a","b","c","d"\n"'])
+def test_results_that_cannot_be_read_are_read_back_by_the_next_sync(
+    body: str,
+    many: tuple[duckdb.DuckDBPyConnection, list[str]],
+    served: Served,
+    client: Client,
+    org: Organization,
+) -> None:
+    con, ids = many
+    served.fault(action="status", status=200, path="failedResults", body=body)
+    with pytest.raises(TransientError, match="failedResults of a Bulk job can't be read"):
+        write_portal_links(con, client, org, plan_portal_links(con, org))
+    salesforce.load_accounts(con, client, org)
+    plan = plan_portal_links(con, org)
+    assert plan.empty
+    write_portal_links(con, client, org, plan)
+    assert {record for record, row in noted(con).items() if row[0] == "written"} == set(ids)
