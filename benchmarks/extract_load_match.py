@@ -91,7 +91,8 @@ def floor(sandbox: dict[str, Any], work: Path) -> int:
     con = duckdb.connect(str(work / "floor.duckdb"))
     columns = ", ".join(f"'{name}': 'VARCHAR'" for name in FIELDS)
     con.execute(
-        f"CREATE TABLE accounts AS SELECT * FROM read_csv('{work}/*.csv', auto_detect=false, header=true, columns={{{columns}}}, quote='\"', escape='\"')"
+        f"CREATE TABLE accounts AS SELECT * FROM read_csv('{work}/*.csv', auto_detect=false, header=true, "
+        f"columns={{{columns}}}, quote='\"', escape='\"')"
     )
     con.execute(
         f"CREATE TABLE customers AS SELECT * FROM read_csv('{_customers(sandbox)}', delim=';', all_varchar=true)"

@@ -5,7 +5,7 @@
 import importlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import dagster as dg
@@ -54,9 +54,12 @@ def schedule_of(org: Organization) -> dg.ScheduleDefinition:
     job=organizations_job,
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Runs the checks on `organizations` whenever a file breaks or is mended, or an organization becomes overdue or is synced.",
+    description=(
+        "Runs the checks on `organizations` whenever a file breaks or is mended, "
+        "or an organization becomes overdue or is synced."
+    ),
 )
-def overdue_organizations(context: dg.SensorEvaluationContext) -> Iterable[dg.RunRequest | dg.SkipReason]:
+def overdue_organizations(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Ask for a look only when the picture differs from the last one."""
     rows = overview(load_organizations(config_dir()), context.instance)
     picture = repr([(row["organization"], row["problems"], row["due_since"]) for row in rows])
@@ -100,7 +103,10 @@ def notifier() -> Callable[[SyncFailure], None]:
 @dg.run_failure_sensor(
     monitored_jobs=[sync_job],
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description=f"Tells someone when a sync has failed: one log line, or whatever function ${NOTIFY} names (package.module:function).",
+    description=(
+        "Tells someone when a sync has failed: one log line, "
+        f"or whatever function ${NOTIFY} names (package.module:function)."
+    ),
 )
 def sync_failures(context: dg.RunFailureSensorContext) -> None:
     """Called once for each failed run."""

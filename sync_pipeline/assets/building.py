@@ -6,6 +6,7 @@ adds the partition (= organization), descriptions, kinds, owners, row counts, ma
 
 # Annotations are not postponed here: Dagster reads those of the functions it decorates.
 
+import inspect
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from sync_pipeline.warehouse.tables import TABLES, Table
 
 OWNERS = ["team:receivables-data"]
 SAMPLE_ROWS = 5
+SAMPLE_TEXT = 60
+"""Longest text in a sample."""
 CONSEQUENCE = "consequence"
 """Metadata key of a failure: the name of its class in `sync_pipeline.errors`."""
 
@@ -100,30 +103,32 @@ def _failure(error: SyncError) -> dg.Failure:
     return dg.Failure(str(error), metadata={CONSEQUENCE: type(error).__name__}, allow_retries=False)
 
 
-def row_metadata(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, dg.MetadataValue]:  # type: ignore[type-arg]
+def row_metadata(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, dg.MetadataValue]:
     """Row count of the organization, and a few rows with personal data masked."""
     rows = con.sql(f"SELECT count(*) FROM {quote(table.name)}").fetchall()[0][0]
-    metadata: dict[str, dg.MetadataValue] = {"dagster/partition_row_count": dg.MetadataValue.int(rows)}  # type: ignore[type-arg]
+    metadata: dict[str, dg.MetadataValue] = {"dagster/partition_row_count": dg.MetadataValue.int(rows)}
     if rows:
         sample = con.sql(f"SELECT * FROM {quote(table.name)} LIMIT {SAMPLE_ROWS}").fetchall()
         metadata["sample (masked)"] = masked_table(table, sample)
     return metadata
 
 
-def masked_table(table: Table, rows: Sequence[Sequence[object]]) -> dg.MetadataValue:  # type: ignore[type-arg]
-    """Rows of a declared table for the UI: personal columns masked, everything as text."""
+def masked_table(table: Table, rows: Sequence[Sequence[object]]) -> dg.MetadataValue:
+    """Rows of a declared table for the UI: personal columns masked, all as short text, columns without a value left out."""
+    kept = [
+        (index, column) for index, column in enumerate(table.columns) if any(row[index] is not None for row in rows)
+    ]
     return dg.MetadataValue.table(
         records=[
-            dg.TableRecord(
-                {
-                    column.name: "" if value is None else mask(value) if column.personal else str(value)
-                    for column, value in zip(table.columns, row, strict=True)
-                }
-            )
-            for row in rows
+            dg.TableRecord({column.name: _shown(row[index], column.personal) for index, column in kept}) for row in rows
         ],
-        schema=dg.TableSchema([dg.TableColumn(column.name, "string", column.description) for column in table.columns]),
+        schema=dg.TableSchema([dg.TableColumn(column.name, "string", column.description) for _, column in kept]),
     )
+
+
+def _shown(value: object, personal: bool) -> str:
+    text = "" if value is None else mask(value) if personal else str(value)
+    return text if len(text) <= SAMPLE_TEXT else f"{text[: SAMPLE_TEXT - 1]}…"
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -143,7 +148,8 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 def _description(spec: OrganizationAsset) -> str:
     table = TABLES[spec.name]
-    return f"{table.description}\n\n{(spec.function.__doc__ or '').strip()}\n\nTable `{table.name}` of the organization's warehouse."
+    said = inspect.cleandoc(spec.function.__doc__ or "")
+    return f"{table.description}\n\n{said}\n\nTable `{table.name}` of the organization's warehouse."
 
 
 def outcome(step: Step, table: Table, plan: pd.DataFrame, writes: Collection[str] | None = None) -> None:

@@ -43,7 +43,10 @@ _COLUMNS = {
         dg.AssetCheckSpec(
             "organizations_are_not_overdue",
             asset="organizations",
-            description="Every organization was synced when its schedule asked for it (an hour of grace). Look at its last runs; is its schedule on?",
+            description=(
+                "Every organization was synced when its schedule asked for it (an hour of grace). "
+                "Look at its last runs; is its schedule on?"
+            ),
         ),
     ],
 )
@@ -72,7 +75,7 @@ def overview(loaded: Loaded, instance: dg.DagsterInstance) -> list[dict[str, str
         rows.append(
             {
                 "organization": name,
-                "file": org.where(),
+                "file": org.where().rpartition(":")[0],
                 "problems": "0",
                 "schedule": f"{org.schedule.cron} {org.schedule.timezone}",
                 "last_success": f"{last:%Y-%m-%d %H:%M}" if last else "",

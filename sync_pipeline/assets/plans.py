@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import cast
 
 import dagster as dg
 import pandas as pd
@@ -26,11 +26,11 @@ from sync_pipeline.receivables import contacts, custom_fields, owners, portal_li
 from sync_pipeline.salesforce import exports
 
 
-class Filled(ColumnConstraint):  # type: ignore[misc]
+class Filled(ColumnConstraint):
     """Every row has a value that is more than white space."""
 
     def __init__(self) -> None:
-        super().__init__(error_description="every row has a value", markdown_description="every row has a value")
+        ColumnConstraint.__init__(self, "every row has a value", "every row has a value")
 
     def validate(self, dataframe: pd.DataFrame, column_name: str) -> None:
         """Raise without naming any value."""
@@ -39,12 +39,12 @@ class Filled(ColumnConstraint):  # type: ignore[misc]
             raise ColumnConstraintViolationException("filled", "a row has no value", column_name)
 
 
-class OneRowEach(DataFrameConstraint):  # type: ignore[misc]
+class OneRowEach(DataFrameConstraint):
     """No two rows speak of the same thing: the given columns together are unique."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         text = f"one row for each {' + '.join(columns)}"
-        super().__init__(error_description=text, markdown_description=text)
+        DataFrameConstraint.__init__(self, text, text)
         self.columns = list(columns)
 
     def validate(self, dataframe: pd.DataFrame) -> None:
@@ -58,12 +58,13 @@ def _declare(
 ) -> dg.DagsterType:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=dg.BetaWarning)  # all of dagster-pandas is called beta, since 2019
-        return create_dagster_pandas_dataframe_type(
+        declared: dg.DagsterType = create_dagster_pandas_dataframe_type(
             name=name,
             description=description,
             columns=[PandasColumn(column, constraints=[Filled()] if column in filled else []) for column in columns],
             dataframe_constraints=[StrictColumnsConstraint(list(columns)), OneRowEach(key)],
         )
+    return declared
 
 
 OWNERS_PLAN = _declare(
@@ -110,10 +111,11 @@ def validated(plan: pd.DataFrame, plan_type: dg.DagsterType, org: str) -> pd.Dat
         GuardStop: it does not; nothing has been written.
     """
     # The type's check takes a step context that it never reads.
-    check: Any = plan_type._type_check_fn(None, plan)
+    check = plan_type.type_check(cast("dg.TypeCheckContext", None), plan)
     if not check.success:
         raise GuardStop(
-            f"Organization {org}: the {plan_type.display_name} is not what it must be ({check.description}); nothing was written.",
+            f"Organization {org}: the {plan_type.display_name} is not what it must be ({check.description}); "
+            "nothing was written.",
             next_step="This is a fault of sync_pipeline: please report it with this message.",
         )
     return plan

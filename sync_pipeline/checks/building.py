@@ -6,6 +6,7 @@ this module is the one place that uses it.
 
 # Annotations are not postponed here: Dagster reads those of the functions it decorates.
 
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class OrganizationCheck:
                 asset=spec.asset,
                 name=spec.name,
                 blocking=spec.blocking,
-                description=(spec.function.__doc__ or "").strip(),
+                description=inspect.cleandoc(spec.function.__doc__ or ""),
                 partitions_def=partitions,
             )
             def _check(context: dg.AssetCheckExecutionContext, sync: Sync) -> dg.AssetCheckResult:
@@ -96,7 +97,7 @@ def evaluate(step: Step, spec: OrganizationCheck) -> dg.AssetCheckResult:
     result = step.con.execute(f"SELECT * FROM ({finding.rows}) LIMIT {SAMPLE_ROWS}")
     columns = [column[0] for column in result.description or ()]
     rows = [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
-    metadata: dict[str, dg.MetadataValue] = {  # type: ignore[type-arg]
+    metadata: dict[str, dg.MetadataValue] = {
         "count": dg.MetadataValue.int(count),
         "rows (masked)": _table(columns, rows, finding.personal),
     }
@@ -108,7 +109,7 @@ def evaluate(step: Step, spec: OrganizationCheck) -> dg.AssetCheckResult:
     )
 
 
-def _table(columns: list[str], rows: list[dict[str, object]], personal: tuple[str, ...]) -> dg.MetadataValue:  # type: ignore[type-arg]
+def _table(columns: list[str], rows: list[dict[str, object]], personal: tuple[str, ...]) -> dg.MetadataValue:
     def shown(name: str, value: object) -> str:
         if value is None:
             return ""

@@ -41,7 +41,8 @@ def contacts_have_addresses(step: Step) -> Finding | None:
     return Finding(
         rows="""
             SELECT salesforce_contact_id, billing_customer_id, email, reason
-            FROM imported_contacts WHERE status = 'skipped' AND code IN ('NO_ADDRESS', 'BAD_ADDRESS') ORDER BY salesforce_contact_id
+            FROM imported_contacts WHERE status = 'skipped' AND code IN ('NO_ADDRESS', 'BAD_ADDRESS')
+            ORDER BY salesforce_contact_id
         """,
         found="{count} contact(s) have no usable e-mail address and were not imported.",
         none="Every contact has a usable e-mail address.",

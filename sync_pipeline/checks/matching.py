@@ -9,6 +9,7 @@ _MAPPING = "account_mapping"
 _CUSTOMERS = "billing_customer_id IS NOT NULL AND salesforce_account_id IS NULL"
 _ACCOUNTS = "salesforce_account_id IS NOT NULL AND billing_customer_id IS NULL"
 
+_OUR_FAULT = "nothing was written. This is a fault of sync_pipeline, please report it."
 
 # Both queries count anew from the tables, by nothing that made the mapping.
 _IN_SEVERAL_PAIRS = """
@@ -45,7 +46,10 @@ def _set_aside(verdict: str, side: str) -> str:
 
 @organization_check(_MAPPING)
 def accounts_have_identifiers(step: Step) -> Finding:
-    """Every Salesforce account has the shared identifier. Fill the field on the accounts listed, or leave those that are no customers."""
+    """Every Salesforce account has the shared identifier.
+
+    Fill the field on the accounts listed; those that are no customers may stay as they are.
+    """
     return Finding(
         rows=f"SELECT salesforce_account_id, reason {_set_aside('missing_identifier', _ACCOUNTS)}",
         found=f"{{count}} account(s) have nothing in {step.org.identifier.salesforce_field} and were set aside.",
@@ -109,7 +113,9 @@ def identifiers_differ_in_more_than_format(step: Step) -> Finding:
 def customers_have_accounts(step: Step) -> Finding:
     """Every billing customer with an identifier finds an account that carries it (near misses have a check of their own)."""
     return Finding(
-        rows=f"SELECT billing_customer_id, identifier, reason {_set_aside('no_counterpart', _CUSTOMERS)} AND near_miss_rule IS NULL",
+        rows="SELECT billing_customer_id, identifier, reason "
+        + _set_aside("no_counterpart", _CUSTOMERS)
+        + " AND near_miss_rule IS NULL",
         found="{count} customer(s) carry an identifier that no account has.",
         none="Every customer with an identifier has a counterpart or a near miss.",
     )
@@ -120,7 +126,7 @@ def one_to_one_holds(step: Step) -> Finding:
     """No customer is matched to two accounts and no account to two customers. Nothing is written unless this holds."""
     return Finding(
         rows=_IN_SEVERAL_PAIRS,
-        found="{count} record(s) stand in more than one pair: nothing was written. This is a fault of sync_pipeline, please report it.",
+        found=f"{{count}} record(s) stand in more than one pair: {_OUR_FAULT}",
         none="Every pair is one to one.",
     )
 
@@ -130,7 +136,7 @@ def verdicts_add_up(step: Step) -> Finding:
     """Every account and every customer has exactly one verdict: none is lost, none counted twice."""
     return Finding(
         rows=_WITHOUT_ONE_VERDICT,
-        found="{count} record(s) have no verdict or more than one: nothing was written. This is a fault of sync_pipeline, please report it.",
+        found=f"{{count}} record(s) have no verdict or more than one: {_OUR_FAULT}",
         none="Every account and every customer has exactly one verdict.",
     )
 

@@ -22,7 +22,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Keeps billing customers and Salesforce accounts one to one, and the receivables platform in step.",
-    epilog="Exit codes: 0 done, 1 failed, 2 configuration, 3 login refused, 4 try again later, 5 stopped by a guard, 6 unreadable source.",
+    epilog=(
+        "Exit codes: 0 done, 1 failed, 2 configuration, 3 login refused, 4 try again later, 5 stopped by a guard, "
+        "6 unreadable source."
+    ),
 )
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
@@ -92,6 +95,22 @@ def demo(
     raise typer.Exit(run_ui(accounts, port) if ui else run_demo(accounts))
 
 
+# The sandbox has a command line of its own, so that it can be started without anything of the product.
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def sandbox(context: typer.Context) -> None:
+    """Serve stand-ins for Salesforce, Upflow and Stripe on loopback."""
+    try:
+        from sync_pipeline.sandbox.__main__ import main
+    except ImportError as error:
+        raise ConfigurationError(
+            f"The sandbox needs the package {error.name}.", next_step="Install it: pip install 'sync-pipeline[sandbox]'."
+        ) from error
+    raise typer.Exit(main(context.args))
+
+
 def run() -> None:
     """Run the command line."""
     # Dagster announces its own preview features; whoever runs a command can do nothing about them.
@@ -109,21 +128,3 @@ def _fail(error: SyncError) -> None:
 
     print_error(str(error))
     sys.exit(error.exit_code)
-
-
-def _sandbox_command() -> None:
-    try:
-        from sync_pipeline.cli.sandbox import sandbox
-    except ImportError as error:  # the sandbox's libraries are an extra
-        missing = error.name
-
-        def sandbox() -> None:
-            raise ConfigurationError(
-                f"The sandbox needs the package {missing}.",
-                next_step="Install it with `pip install 'sync-pipeline[sandbox]'`.",
-            )
-
-    app.command(name="sandbox", help="Serve stand-ins for Salesforce, Upflow and Stripe on loopback.")(sandbox)
-
-
-_sandbox_command()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -15,8 +16,11 @@ from rich.table import Table
 from sync_pipeline import progress
 from sync_pipeline.cli.running import WRITERS, Result
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+MOST_COLUMNS = 4
+SET_ASIDE = ("missing_identifier", "duplicate_identifier", "no_counterpart")
 
 
 def print_json(document: Any) -> None:
@@ -26,10 +30,10 @@ def print_json(document: Any) -> None:
 
 @contextmanager
 def shown_progress(title: str) -> Iterator[None]:
-    """Draw what the clients report, on the error stream; where that is no terminal, one line per kind of work."""
+    """Draw what the clients report, on the error stream; where that is no terminal, one line for each asset."""
     if not err.is_terminal:
-        err.print(f"{title} ...", markup=False)
-        yield
+        with progress.watched(lambda what, *_: _print_asset(title, what)):
+            yield
         return
     columns = (
         SpinnerColumn(),
@@ -54,6 +58,11 @@ def shown_progress(title: str) -> Iterator[None]:
             yield
 
 
+def _print_asset(title: str, what: str) -> None:
+    if what in WATCHED_ASSETS:
+        err.print(f"{title}: {what}", markup=False)
+
+
 WATCHED_ASSETS = {
     "salesforce_fields",
     "salesforce_accounts",
@@ -66,45 +75,57 @@ WATCHED_ASSETS = {
 
 
 def results_table(results: Sequence[Result]) -> Table:
-    """One row per organization."""
-    table = Table(title=None, header_style="bold", pad_edge=False)
-    table.add_column("organization", no_wrap=True)
-    for column in ("accounts", "customers", "matched"):
-        table.add_column(column, justify="right")
-    table.add_column("set aside:\nmissing / duplicate /\nno counterpart", justify="right")
-    for column in ("owners", "contacts", "custom\nfields", "links"):
-        table.add_column(column, justify="right")
-    table.add_column("written\nnow", justify="right")
-    table.add_column("refused", justify="right")
-    table.add_column("checks:\npassed / warned /\nfailed", justify="right")
-    table.add_column("seconds", justify="right")
-    for result in results:
-        table.add_row(*_row(result), style="red" if result.exit_code else None)
+    """One column per organization while they are few, so that it fits any terminal; one row per organization beyond."""
+    lines = _lines(results)
+    turned = len(results) > MOST_COLUMNS
+    table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD)
+    heads = [label for label, _ in lines] if turned else [result.organization for result in results]
+    table.add_column("organization" if turned else "", no_wrap=True)
+    for head in heads:
+        table.add_column(head.strip(), justify="right")
+    if turned:
+        for index, result in enumerate(results):
+            cells = (values[index] for _, values in lines)
+            table.add_row(result.organization, *cells, style="red" if result.exit_code else None)
+    else:
+        for label, values in lines:
+            table.add_row(label, *values)
     return table
 
 
-def _row(result: Result) -> list[str]:
-    counts = {name: f"{value:,}" for name, value in result.counts.items()}
+def _lines(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
+    """What is told of every organization: a label, and a value for each of them."""
 
-    def n(name: str) -> str:
-        return counts.get(name, "-")
+    def count(name: str) -> list[str]:
+        return [f"{result.counts[name]:,}" if name in result.counts else "-" for result in results]
 
-    total = result.planned if result.dry_run else result.written
+    dry = any(result.dry_run for result in results)
     return [
-        result.organization,
-        n("accounts"),
-        n("customers"),
-        n("matched"),
-        f"{n('missing_identifier')} / {n('duplicate_identifier')} / {n('no_counterpart')}",
-        n("owners"),
-        n("contacts"),
-        n("custom_fields"),
-        n("links"),
-        f"({sum(total.values()):,})" if result.dry_run else f"{sum(total.values()):,}",
-        f"{sum(result.refused.values()):,}",
-        f"{result.checks['passed']} / {result.checks['warned']} / {result.checks['failed']}",
-        f"{result.seconds:.1f}",
+        ("accounts", count("accounts")),
+        ("customers", count("customers")),
+        ("matched", count("matched")),
+        ("set aside", [f"{sum(result.counts.get(name, 0) for name in SET_ASIDE):,}" for result in results]),
+        ("  missing identifier", count("missing_identifier")),
+        ("  duplicate identifier", count("duplicate_identifier")),
+        ("  no counterpart", count("no_counterpart")),
+        ("  (of these near misses)", count("near_misses")),
+        ("owners", count("owners")),
+        ("contacts", count("contacts")),
+        ("custom fields", count("custom_fields")),
+        ("links in Salesforce", count("links")),
+        ("to write" if dry else "written now", _written(results, list(WRITERS), dry)),
+        *((f"  {what}", _written(results, [asset], dry)) for asset, what in WRITERS.items()),
+        ("rows refused", [f"{sum(result.refused.values()):,}" for result in results]),
+        ("checks passed", [str(result.checks["passed"]) for result in results]),
+        ("checks warned", [str(result.checks["warned"]) for result in results]),
+        ("checks failed", [str(result.checks["failed"]) for result in results]),
+        ("seconds", [f"{result.seconds:.1f}" for result in results]),
     ]
+
+
+def _written(results: Sequence[Result], assets: Sequence[str], dry: bool) -> list[str]:
+    rows = [result.planned if dry else result.written for result in results]
+    return [f"{sum(row.get(asset, 0) for asset in assets):,}" for row in rows]
 
 
 def print_plans(result: Result) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from sync_pipeline.definitions import build
 from sync_pipeline.masking import mask
 from sync_pipeline.orgs import Loaded
 from sync_pipeline.resources import PARTITION_TAG, hold_organization
-from sync_pipeline.schedules import SYNC_JOB, organizations_job
+from sync_pipeline.schedules import organizations_job, sync_job
 from sync_pipeline.settings import data_dir
 from sync_pipeline.warehouse import Warehouse, quote
 from sync_pipeline.warehouse.tables import TABLES
@@ -42,10 +42,12 @@ WRITERS = {
     "imported_owners": "owners",
     "imported_contacts": "contacts",
     "imported_custom_fields": "custom fields",
-    "portal_links": "portal links asked for",
-    "exported_portal_links": "links to Salesforce",
+    "portal_links": "new portal links",
+    "exported_portal_links": "links in Salesforce",
 }
 PLAN_ROWS_SHOWN = 10
+RETRY_SECONDS = 5.0
+"""Before a step is tried again; shorter than in a scheduled run, because somebody is watching."""
 
 
 @dataclass
@@ -96,14 +98,15 @@ def _run(name: str, loaded: Loaded, instance: dg.DagsterInstance, dry_run: bool)
     with _workplace(name, dry_run) as folder:
         if not dry_run:
             _close_dead_runs(instance, name, folder)
-        job = build(loaded).resolve_job_def(SYNC_JOB)
+        config = {"dry_run": dry_run, "data_dir": str(folder), "retry_seconds": RETRY_SECONDS}
+        job = build(loaded).resolve_job_def(sync_job.name)
         with dg.DagsterInstance.ephemeral() if dry_run else _borrowed(instance) as used:
             run = job.execute_in_process(
                 partition_key=name,
                 instance=used,
                 raise_on_error=False,
                 run_config={
-                    "resources": {"sync": {"config": {"dry_run": dry_run, "data_dir": str(folder)}}},
+                    "resources": {"sync": {"config": config}},
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
             )
@@ -162,14 +165,14 @@ def _close_dead_runs(instance: dg.DagsterInstance, name: str, folder: Path) -> N
         lock.release()
 
 
-def _read_events(result: Result, events: list[dg.DagsterEvent]) -> None:
+def _read_events(result: Result, events: Sequence[dg.DagsterEvent]) -> None:
     for event in events:
         if event.is_step_materialization and event.asset_key:
             metadata = event.step_materialization_data.materialization.metadata
             asset = event.asset_key.to_user_string()
             for kind in ("planned", "written", "refused"):
                 if kind in metadata:
-                    getattr(result, kind)[asset] = int(metadata[kind].value or 0)  # type: ignore[call-overload]
+                    getattr(result, kind)[asset] = int(str(metadata[kind].value))
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             _read_check(result, event.asset_check_evaluation_data)
         elif event.is_failure:

@@ -1,4 +1,4 @@
-"""`python -m sync_pipeline.sandbox`: serve the stand-ins until Ctrl-C."""
+"""`sync-pipeline sandbox`, or `python -m sync_pipeline.sandbox`: serve the stand-ins until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sync_pipeline.sandbox.server import run
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m sync_pipeline.sandbox", description="Stand-ins for Salesforce, Upflow and Stripe on loopback."
+        prog="sync-pipeline sandbox", description="Stand-ins for Salesforce, Upflow and Stripe on loopback."
     )
     add = parser.add_argument
     add(

@@ -12,7 +12,9 @@ from sync_pipeline_tests.orgs.factory import make_organization
 
 @pytest.fixture
 def step(tmp_path: Path) -> Iterator[Step]:
-    org = make_organization(billing={"system": "file", "path": "customers.csv", "customer_url": "https://erp.example.com/c/{customer_id}"})
+    org = make_organization(
+        billing={"system": "file", "path": "customers.csv", "customer_url": "https://erp.example.com/c/{customer_id}"}
+    )
     with Warehouse(tmp_path / "warehouse", org.name).connect() as con:
         con.execute(
             "INSERT INTO salesforce_organization VALUES ('00D000000000001EAA', 'Acme', 'https://acme.my.salesforce.com', false)"

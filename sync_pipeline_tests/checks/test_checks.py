@@ -173,7 +173,8 @@ def test_a_record_without_one_verdict_stops_everything(
 )
 def test_a_field_that_cannot_serve_stops_everything_with_its_problem(step: Step, purpose: str, name: str) -> None:
     step.con.execute(
-        "INSERT INTO salesforce_fields (object, field, purpose, type, problem) VALUES ('Account', 'N__c', ?, 'double', 'Is {a} number.')",
+        "INSERT INTO salesforce_fields (object, field, purpose, type, problem) "
+        "VALUES ('Account', 'N__c', ?, 'double', 'Is {a} number.')",
         [purpose],
     )
     for check in salesforce.CHECKS:
