@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import duckdb
 
@@ -44,5 +45,6 @@ def match(con: duckdb.DuckDBPyConnection, identifier: Identifier, *, salesforce_
         )
         log.info("Matched: %d rows of verdicts.", rows)
     finally:
-        for step in reversed(made):
-            con.execute(f"DROP {step.kind} IF EXISTS temp.main.{quote(step.name)}")
+        with suppress(duckdb.Error):  # after a failure that took the connection along, that failure is what matters
+            for step in reversed(made):
+                con.execute(f"DROP {step.kind} IF EXISTS temp.main.{quote(step.name)}")

@@ -55,7 +55,8 @@ class Warehouse:
             read_only: refuse writes. An organization never synced then shows empty tables, and no file appears.
 
         Raises:
-            TransientError: another process (or connection of this one) holds the file longer than `wait_seconds`.
+            TransientError: another process (or connection of this one) holds the file longer than `wait_seconds`; or the
+                work done with the connection found no more memory or disk.
             ConfigurationError: the file is no DuckDB database, is damaged, or can't be created or opened.
         """
         with tempfile.TemporaryDirectory(prefix="sync-pipeline-") as spill, _session(Path(spill)) as con:
@@ -63,7 +64,8 @@ class Warehouse:
                 self._attach_for_reading(con)
             else:
                 self._attach_for_writing(con)
-            yield con
+            with self._no_room():
+                yield con
 
     def _attach_for_writing(self, con: duckdb.DuckDBPyConnection) -> None:
         self._create_file()
@@ -128,6 +130,19 @@ class Warehouse:
             yield
         except duckdb.Error as error:
             raise self._explained(error) from error
+
+    @contextmanager
+    def _no_room(self) -> Iterator[None]:
+        try:
+            yield
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            if isinstance(error, duckdb.IOException) and "No space left" not in str(error):
+                raise
+            raise TransientError(
+                f"The warehouse of organization {self._org_name} ran out of memory and of disk to use instead "
+                f"(at {self.path.parent}); its tables are as they were.",
+                next_step="Make room there and try again.",
+            ) from error
 
     def _explained(self, error: duckdb.Error) -> SyncError:
         text = str(error)

@@ -29,9 +29,9 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 # Few cores, many ways of writing each: this is how near misses, rivals and mix-ups come about.
 _ID = "001IV00000hHdc7"
-_CORES = ["285", "0", "7", "ab", "straße", "STRASSE", "İx", "ıx", "ix", "Ix", "Σς", "σσ", "e\u0301", "é", "N/A",
-    "👩\u200d👧", "100%", "a_b", "O'Brien", '"', "'; DROP TABLE account_mapping; --", "$1", "\\1", "ﬁ", "Ǆ", "０7", "٣", "\U00010400",
-    _ID, _ID + "YAC", _ID + "YAD", _ID.swapcase(), "001iv00000hHdc7", "x" * 90]  # fmt: skip
+_CORES = ["285", "0", "7", "ab", "straße", "STRASSE", "İx", "ıx", "ix", "Ix", "Σς", "σσ", "e\u0301", "é", "N/A"]
+_CORES += ["👩\u200d👧", "100%", "a_b", "O'Brien", '"', "'; DROP TABLE account_mapping; --", "$1", "\\1", "ﬁ", "Ǆ"]
+_CORES += ["０7", "٣", "\U00010400", _ID, _ID + "YAC", _ID + "YAD", _ID.swapcase(), "001iv00000hHdc7", "x" * 90]
 _BLANKS = [
     "",
     " ",

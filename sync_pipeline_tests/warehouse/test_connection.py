@@ -170,3 +170,15 @@ def test_what_does_not_fit_in_memory_goes_to_disk_and_is_cleared(
         con.execute("CREATE TEMP TABLE big AS SELECT md5(i::VARCHAR) || i AS text FROM range(1_500_000) AS t(i)")
         assert con.execute("SELECT count(DISTINCT text) FROM big").fetchone() == (1_500_000,)
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("acme")] == []
+
+
+def test_running_out_of_room_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MEMORY_LIMIT", "60MB")
+
+    def fill_the_disk() -> None:
+        with Warehouse(tmp_path, "acme").connect() as con:
+            con.execute("SET max_temp_directory_size = '1MB'")
+            con.execute("CREATE TEMP TABLE big AS SELECT md5(i::VARCHAR) || i AS text FROM range(2_000_000) AS t(i)")
+
+    with pytest.raises(TransientError, match="acme ran out of memory"):
+        fill_the_disk()
