@@ -19,8 +19,9 @@ from sqlalchemy import URL, Connection, CursorResult
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from sync_pipeline import progress
+from sync_pipeline.billing.plain import PlainFile
 from sync_pipeline.billing.source import Staged
-from sync_pipeline.billing.tabular import Layout, PlainFile, stage_csv
+from sync_pipeline.billing.tabular import Layout, stage_csv
 from sync_pipeline.billing.values import is_inexact, text_of
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
 from sync_pipeline.orgs.models import DatabaseSettings, Organization

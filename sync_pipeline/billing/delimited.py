@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sync_pipeline import progress
-from sync_pipeline.billing.tabular import LONGEST_ROW, PlainFile
+from sync_pipeline.billing.plain import LONGEST_ROW, PlainFile
 from sync_pipeline.billing.values import is_blank
 from sync_pipeline.errors import DataError
 

@@ -10,8 +10,9 @@ import duckdb
 
 from sync_pipeline import progress
 from sync_pipeline.billing.delimited import Dialect, check_text, dialect_of, lines_of, rewrite, transcode
+from sync_pipeline.billing.plain import PlainFile
 from sync_pipeline.billing.source import CUSTOMERS, Staged
-from sync_pipeline.billing.tabular import Layout, PlainFile, stage_csv
+from sync_pipeline.billing.tabular import Layout, stage_csv
 from sync_pipeline.errors import ConfigurationError, TransientError
 from sync_pipeline.orgs.models import FileSettings, Organization
 

@@ -1,13 +1,14 @@
-"""Customers of systems that answer JSON: one record a line in a file on disk, from where SQL takes them."""
+"""Customers of systems that answer JSON: one record a row in a file on disk, from where SQL takes them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sync_pipeline.billing.plain import PlainFile, csv_relation
 from sync_pipeline.billing.source import no_such_field
 from sync_pipeline.billing.values import is_inexact, text_of
 from sync_pipeline.errors import ConfigurationError, DataError
@@ -37,23 +38,34 @@ def lookup(record: Mapping[str, Any], field: str) -> object:
 
 
 class Spool:
-    """Writes records to a file, each with the shared identifier as text, and notes whether any record has that field.
+    """Writes records to a file, a row each: the values that have a column of their own, and the rest as one JSON object.
 
     Args:
         org: the organization, whose `identifier.billing_field` is looked up.
         path: the file to write.
         system: name of the billing system for messages.
+        fields: column name to the record's own field, or to several of which the first present one counts.
+        without: fields that say nothing about the customer.
     """
 
-    def __init__(self, org: Organization, path: Path, system: str) -> None:
+    def __init__(
+        self,
+        org: Organization,
+        path: Path,
+        system: str,
+        fields: Mapping[str, Sequence[str]],
+        without: Sequence[str] = (),
+    ) -> None:
         self._org = org
         self._field = org.identifier.billing_field
-        self._path = path
         self._system = system
-        self._file = path.open("wb")
+        self._fields = fields
+        self._consumed = {name for names in fields.values() for name in names} | set(without)
+        self._path = path
+        self._columns = ("position", "identifier", *fields, "custom_fields")
+        self._file = PlainFile(org.where("billing"), path, len(self._columns))
         self._found = False
-        self._fields: set[str] = set()
-        self.count = 0
+        self._seen: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +73,12 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._file.__exit__(kind, error, trace)
+
+    @property
+    def count(self) -> int:
+        """Records written so far."""
+        return self._file.count
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Write one record.
@@ -71,60 +88,55 @@ class Spool:
             DataError: the record can't be written down exactly.
         """
         identifier = lookup(record, self._field)
-        if identifier is _ABSENT:
-            if not self._found:
-                self._remember(record)
-        else:
+        if identifier is not _ABSENT:
             self._found = True
-        line = {"position": self.count, "identifier": self._text(identifier), "record": record}
+        elif not self._found:
+            self._remember(record)
+        own = [next((record[name] for name in names if name in record), None) for names in self._fields.values()]
+        rest = {name: value for name, value in record.items() if name not in self._consumed}
         try:
-            written = json.dumps(line, ensure_ascii=False, allow_nan=False)
+            custom = json.dumps(rest, ensure_ascii=False, allow_nan=False)
         except ValueError:
-            raise DataError(f"{self._place()}: {self._system} delivered a number beyond all bounds.") from None
-        self._file.write(_utf8(written) + b"\n")
-        self.count += 1
+            raise DataError(
+                f"{self._org.where('billing')}: {self._system} delivered a number beyond all bounds."
+            ) from None
+        self._file.write([str(self.count), self._text(identifier), *map(text_of, own), custom])
 
     def require_field(self) -> None:
         """Raise ConfigurationError if there were records and none of them has the identifier field."""
         if self.count and not self._found:
             subject = f"none of the {self.count:,} customers of {self._system} has"
-            raise no_such_field(self._org, ("identifier", "billing_field"), self._field, sorted(self._fields), subject)
+            place = ("identifier", "billing_field")
+            raise no_such_field(self._org, place, self._field, sorted(self._seen), subject)
 
     def relation(self) -> tuple[str, dict[str, object]]:
-        """The records for a FROM clause (columns position, identifier, record), and its parameters."""
-        columns = "{position: 'BIGINT', identifier: 'VARCHAR', record: 'JSON'}"
-        return f"read_json($spool, columns = {columns}, format = 'newline_delimited')", {"spool": str(self._path)}
+        """The rows for a FROM clause, and its parameters: position, identifier, the columns of `fields`, custom_fields.
+
+        All of them are text; what is empty is null.
+        """
+        return csv_relation(self._path, PlainFile.delimiter, self._columns)
 
     def _text(self, identifier: object) -> str | None:
         if identifier is _ABSENT:
             return None
+        place = self._org.where("identifier", "billing_field")
         if isinstance(identifier, (dict, list)):
             raise ConfigurationError(
-                f"{self._place()}: {self._field!r} of {self._system} is no single value.",
+                f"{place}: {self._field!r} of {self._system} is no single value.",
                 next_step="Name a field inside it, e.g. metadata.salesforce_account_id.",
             )
         if is_inexact(identifier):
             raise DataError(
-                f"{self._place()}: {self._field!r} of {self._system} holds numbers too long to be exact.",
+                f"{place}: {self._field!r} of {self._system} holds numbers too long to be exact.",
                 next_step="Keep the identifier as text there.",
             )
         return text_of(identifier)
 
     def _remember(self, record: Mapping[str, Any]) -> None:
-        if len(self._fields) >= REMEMBERED_FIELDS:
+        if len(self._seen) >= REMEMBERED_FIELDS:
             return
         for name, value in record.items():
             if isinstance(value, Mapping):
-                self._fields.update(f"{name}.{inner}" for inner in value)
+                self._seen.update(f"{name}.{inner}" for inner in value)
             else:
-                self._fields.add(name)
-
-    def _place(self) -> str:
-        return self._org.where("identifier", "billing_field")
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: no text has it, and nothing that reads text takes it
-        return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").encode()
+                self._seen.add(name)

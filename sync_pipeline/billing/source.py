@@ -19,6 +19,7 @@ from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
 
 CUSTOMERS = "billing_staging.customers"
 """The customers as read: the columns of BILLING_CUSTOMERS but `source`, and `position` (order of reading)."""
+ROW_GROUP = 16_384
 NAMED_FIELDS = 30
 """As many fields are listed where one isn't found."""
 COLUMNS = tuple(column for column in BILLING_CUSTOMERS.columns if column.name != "source")
@@ -54,11 +55,14 @@ def staging(con: duckdb.DuckDBPyConnection) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-billing-") as name:
         folder = Path(name)
-        con.execute(f"ATTACH {literal(str(folder / 'staging.duckdb'))} AS billing_staging")
+        # Small groups of rows, each written as soon as it is full: custom fields can make rows long.
+        con.execute("SET write_buffer_row_group_count = 1")
+        con.execute(f"ATTACH {literal(str(folder / 'staging.duckdb'))} AS billing_staging (ROW_GROUP_SIZE {ROW_GROUP})")
         try:
             yield folder
         finally:
             con.execute("DETACH billing_staging")
+            con.execute("RESET write_buffer_row_group_count")
 
 
 def put_customers(

@@ -55,24 +55,32 @@ WITHOUT_MINOR_UNIT = (
 (https://docs.stripe.com/currencies#special-cases)."""
 THOUSANDTHS = ("BHD", "JOD", "KWD", "OMR", "TND")
 
-_MINOR = "CAST(coalesce(record ->> '$.balance', record ->> '$.account_balance') AS DECIMAL(20, 0))"  # its older name
-_CURRENCY = "nullif(upper(record ->> '$.currency'), '')"
-_WHOLE, _THOUSANDTH = f"{_CURRENCY} IN {WITHOUT_MINOR_UNIT}", f"{_CURRENCY} IN {THOUSANDTHS}"
+FIELDS = {
+    "customer_id": ("id",),
+    "name": ("name",),
+    "email": ("email",),
+    "currency": ("currency",),
+    "minor": ("balance", "account_balance"),  # the latter is its older name
+    "created": ("created",),
+    "deleted": ("deleted",),
+}
+"""Where a customer's own values stand; everything else goes to custom_fields, whole."""
+_WHOLE, _THOUSANDTH = f"upper(currency) IN {WITHOUT_MINOR_UNIT}", f"upper(currency) IN {THOUSANDTHS}"
 _UNIT = f"CASE WHEN {_WHOLE} THEN 1.000 WHEN {_THOUSANDTH} THEN 0.001 ELSE 0.010 END"
-_SHOWN = ("id", "object", "name", "email", "currency", "balance", "account_balance", "created", "deleted")
+_MINOR = "CAST(minor AS DECIMAL(18, 0))"  # a wider one is thirty times slower to read
 _EXPRESSIONS = {
-    "position": "position",
-    "customer_id": "record ->> '$.id'",
-    "identifier": "nullif(identifier, '')",
-    "name": "nullif(record ->> '$.name', '')",
-    "emails": "CASE WHEN record ->> '$.email' <> '' THEN [record ->> '$.email'] END",
-    "primary_email": "nullif(record ->> '$.email', '')",
-    "currency": _CURRENCY,
+    "position": "CAST(position AS BIGINT)",
+    "customer_id": "customer_id",
+    "identifier": "identifier",
+    "name": "name",
+    "emails": "CASE WHEN email IS NOT NULL THEN [email] END",
+    "primary_email": "email",
+    "currency": "upper(currency)",
     # Positive is owed, as in the warehouse. An amount whose currency isn't known can't be told in units.
-    "balance": f"CASE WHEN {_MINOR} = 0 THEN 0 WHEN {_CURRENCY} IS NOT NULL THEN {_MINOR} * {_UNIT} END",
-    "status": "CASE WHEN record ->> '$.deleted' = 'true' THEN 'deleted' ELSE 'active' END",
-    "custom_fields": "json_merge_patch(record, $shown)",  # RFC 7396: null in the patch takes the key away
-    "created_at": "make_timestamp(CAST(record ->> '$.created' AS BIGINT) * 1000000)",
+    "balance": f"CASE WHEN {_MINOR} = 0 THEN 0 WHEN currency IS NOT NULL THEN {_MINOR} * {_UNIT} END",
+    "status": "CASE WHEN deleted = 'true' THEN 'deleted' ELSE 'active' END",
+    "custom_fields": "custom_fields",
+    "created_at": "make_timestamp(CAST(created AS BIGINT) * 1000000)",
 }
 
 
@@ -85,7 +93,7 @@ def stage(con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> St
         DataError: the answer is not Stripe's list of customers.
         ConfigurationError: the identifier is on no customer, or Stripe refuses the request.
     """
-    with Spool(org, folder / "customers.ndjson", "Stripe") as spool:
+    with Spool(org, folder / "customers.csv", "Stripe", FIELDS, without=["object"]) as spool:
         for page in _Api(org).pages():
             for customer in page:
                 spool.add(customer)
@@ -93,7 +101,7 @@ def stage(con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> St
     spool.require_field()
     relation, params = spool.relation()
     try:
-        put_customers(con, _EXPRESSIONS, relation, params | {"shown": json.dumps(dict.fromkeys(_SHOWN))})
+        put_customers(con, _EXPRESSIONS, relation, params)
     except duckdb.ConversionException:
         raise DataError(
             f"{org.where('billing')}: Stripe delivered a customer whose balance or creation time is no whole number."

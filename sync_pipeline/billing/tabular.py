@@ -5,25 +5,20 @@ Columns are read as c0, c1, ... and their real names are only ever bound as valu
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self, get_args
 
 import duckdb
 
+from sync_pipeline.billing.plain import csv_relation
 from sync_pipeline.billing.source import CUSTOMERS, listed, no_such_field, put_customers
-from sync_pipeline.errors import ConfigurationError, DataError
+from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.orgs.models import CustomerColumn, Organization
 
 log = logging.getLogger(__name__)
-
-LONGEST_ROW = 1_000_000
-"""Characters of one row. Beyond it a quote without its partner is likelier than a customer."""
-_LINE_BYTES, _BUFFER_BYTES = 8 * LONGEST_ROW, 32 * LONGEST_ROW  # a character takes up to four bytes, a quote two
 
 OTHER_NAMES = {"customer_id": ("customer_id", "id"), "emails": ("emails", "email")}
 """Columns that are recognized by more than their own name."""
@@ -111,56 +106,11 @@ def stage_csv(con: duckdb.DuckDBPyConnection, org: Organization, path: Path, del
         ConfigurationError: a column that the YAML names holds nothing that can be read as what it should be.
     """
     expressions, params = layout.expressions()
-    columns = ", ".join(f"c{at}: 'VARCHAR'" for at in range(len(layout.names)))
-    relation = (
-        f"read_csv($path, columns = {{{columns}}}, auto_detect = false, header = true, delim = $delimiter,"
-        " quote = '\"', escape = '\"', strict_mode = true, null_padding = false, ignore_errors = false,"
-        f" compression = 'none', max_line_size = {_LINE_BYTES}, buffer_size = {_BUFFER_BYTES})"
-    )
-    params |= {"path": _not_a_pattern(path), "delimiter": delimiter}
+    relation, where = csv_relation(path, delimiter, [f"c{at}" for at in range(len(layout.names))])
     unread = [column for column in READ_AS if column in layout.used]
-    put_customers(con, expressions, relation, params, also=[f"unread_{column}" for column in unread])
+    put_customers(con, expressions, relation, params | where, also=[f"unread_{column}" for column in unread])
     for column in unread:
         _mind_unread(con, org, layout, column)
-
-
-class PlainFile:
-    """A CSV file of the one dialect that nobody reads two ways: commas, every value in quotes, lines ending in \\n.
-
-    Its header only counts the columns: DuckDB takes the first line break, even inside a name, for the kind that ends
-    every line.
-    """
-
-    delimiter = ","
-
-    def __init__(self, place: str, path: Path, width: int) -> None:
-        self._place = place
-        self._file = path.open("w", encoding="utf-8", errors="replace", newline="")
-        self._writer = csv.writer(self._file, quoting=csv.QUOTE_ALL, lineterminator="\n")
-        self._writer.writerow(f"c{at}" for at in range(width))
-        self.count = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def write(self, row: Sequence[str | None]) -> None:
-        """Write one row; None becomes an empty value.
-
-        Raises:
-            DataError: the row is longer than any customer.
-        """
-        if sum(map(len, filter(None, row))) > LONGEST_ROW:
-            raise DataError(
-                f"{self._place}: row {self.count + 1:,} is longer than {LONGEST_ROW:,} characters.",
-                next_step="Leave out the columns that are no data of the customer.",
-            )
-        self._writer.writerow(row)
-        self.count += 1
 
 
 _YES, _NO = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
@@ -258,8 +208,3 @@ def _mind_unread(con: duckdb.DuckDBPyConnection, org: Organization, layout: Layo
         "%s: %d of %d values of column %r can't be read as %s; they stand in custom_fields only.",
         *(org.name, unread, unread + read, name, READ_AS[column]),
     )
-
-
-def _not_a_pattern(path: Path) -> str:
-    """The path with brackets around what DuckDB would take as a pattern for several files."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in str(path))
