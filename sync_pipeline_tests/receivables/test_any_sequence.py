@@ -176,7 +176,7 @@ def links_of(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return dict(table(con, "billing_customer_id, salesforce_account_id", "portal_links WHERE status = 'live'"))
 
 
-relaxed = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+relaxed = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @relaxed

@@ -16,6 +16,8 @@ import pytest
 
 from sync_pipeline.errors import ConfigurationError, ReconnectError
 from sync_pipeline.receivables import open_platform, owners
+from sync_pipeline.receivables.upflow.client import PARALLEL
+from sync_pipeline.receivables.upflow.work import GATHER_MOST
 from sync_pipeline_tests.conftest import Sandbox
 from sync_pipeline_tests.orgs.factory import make_organization
 from sync_pipeline_tests.receivables.from_sandbox import (
@@ -30,6 +32,8 @@ from sync_pipeline_tests.receivables.world import table
 
 Factory = Callable[..., Sandbox]
 WRITING = ("POST", "PUT", "DELETE")
+UNRECORDED = GATHER_MOST + PARALLEL
+"""Answers that a kill can leave unrecorded."""
 
 
 @pytest.fixture
@@ -119,11 +123,13 @@ def test_everything_arrives_and_a_second_sync_writes_nothing(sandbox: Sandbox, t
 
         refused = {c for (c,) in table(con, "billing_customer_id", "imported_contacts WHERE status = 'refused'")}
         refused_links = table(con, "billing_customer_id", "portal_links WHERE status = 'refused'")
+        # An address that a customer nobody matched has is refused by POST, a customer that Upflow lacks by GET.
+        ((refused_posts,),) = table(con, "count(*)", "imported_contacts WHERE status = 'refused' AND code = '400'")
         counts = {method: sandbox.calls("upflow", method) for method in ("GET", *WRITING)}
         written = sync_once(con, org)
         again = {method: sandbox.calls("upflow", method) - counts[method] for method in ("GET", *WRITING)}
         assert (written["owners"], written["custom_fields"], written["portal_links"]) == (0, 0, len(refused_links))
-        assert again == {"GET": 4 + len(refused), "POST": len(refused_links), "PUT": 0, "DELETE": 0}
+        assert again == {"GET": 4 + len(refused), "POST": len(refused_links) + refused_posts, "PUT": 0, "DELETE": 0}
         holds_what_it_should(con, sandbox)
 
 
@@ -154,9 +160,10 @@ def test_a_killed_sync_loses_nothing_and_writes_nothing_twice(sandbox: Sandbox, 
             "contacts": table(con, "*", "imported_contacts WHERE status = 'imported'"),
             "links": table(con, "*", "portal_links WHERE status = 'live'"),
         }
-        assert sandbox.calls("upflow", "POST") - _refused_posts(con) <= sum(map(len, once.values())) + 2 + 5
+        assert sandbox.calls("upflow", "POST") - _refused_posts(con) <= sum(map(len, once.values())) + 2 + UNRECORDED
         (links,) = sandbox.rows("SELECT count(*) AS n FROM upflow_portal_link")
-        assert len(once["links"]) <= links["n"] <= len(once["links"]) + 5, "a link under way may be asked for again"
+        twice = links["n"] - len(once["links"])
+        assert 0 <= twice <= UNRECORDED, "only a link that was not recorded is asked for again"
         assert table(con, "*", "receivables_unsettled") == []
         calls = sandbox.calls("upflow", "PUT", "DELETE")
         sync_once(con, make_organization(**settings))

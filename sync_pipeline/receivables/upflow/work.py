@@ -4,6 +4,7 @@ done.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
@@ -17,19 +18,25 @@ from sync_pipeline.warehouse.load import transaction
 
 T = TypeVar("T")
 
+GATHER_SECONDS = 0.1
+GATHER_MOST = 20
+"""A batch of answers is recorded after so many seconds or answers. What a kill leaves unrecorded is found again on the
+platform; only a portal link has to be asked for once more."""
 GIVE_UP_AFTER = 10
 """Server failures in a row, each after all its retries, that mean the platform is down and not one row bad."""
 
 
 def in_parallel(jobs: Iterable[Callable[[], T]]) -> Iterator[list[T]]:
-    """Results of the jobs, in the order they are done, several at a time.
+    """Results of the jobs, in the order they are done, a few at a time.
 
-    No more jobs are out than there are threads: while the caller records results, at most those can finish
-    unrecorded. After a failure nothing new is started, what is under way is waited for and yielded, and then the
-    first failure is raised.
+    A batch is handed over after `GATHER_SECONDS` or `GATHER_MOST` results, whichever comes first: a kill leaves no more
+    than that unrecorded, and what the caller does with a batch does not cost a transaction per answer. After a failure
+    nothing new is started, what is under way is waited for and handed over, and then the first failure is raised.
     """
     waiting = iter(jobs)
     running: set[Future[T]] = set()
+    gathered: list[T] = []
+    due = 0.0
     failure: Exception | None = None
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="upflow") as pool:
         try:
@@ -38,23 +45,35 @@ def in_parallel(jobs: Iterable[Callable[[], T]]) -> Iterator[list[T]]:
                     running.add(pool.submit(job))
                 if not running:
                     break
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                results = []
-                for future in done:
-                    error = future.exception()
-                    if error is None:
-                        results.append(future.result())
-                    elif isinstance(error, Exception):
-                        failure = failure or error
-                    else:
-                        raise error
-                if results:
-                    yield results
+                patience = max(0.0, due - time.monotonic()) if gathered else None
+                done, running = wait(running, patience, return_when=FIRST_COMPLETED)
+                if done and not gathered:
+                    due = time.monotonic() + GATHER_SECONDS
+                results, failed = _outcome(done)
+                gathered += results
+                failure = failure or failed
+                if gathered and (len(gathered) >= GATHER_MOST or time.monotonic() >= due):
+                    yield gathered
+                    gathered = []
         finally:
             for future in running:
                 future.cancel()
+    if gathered:
+        yield gathered
     if failure:
         raise failure
+
+
+def _outcome(done: Iterable[Future[T]]) -> tuple[list[T], Exception | None]:
+    """Results of finished jobs, and the first failure among them."""
+    results: list[T] = []
+    failure: Exception | None = None
+    for future in done:
+        try:
+            results.append(future.result())
+        except Exception as error:
+            failure = failure or error
+    return results, failure
 
 
 class Patience:
