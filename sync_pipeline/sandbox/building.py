@@ -130,6 +130,7 @@ def _build(folder: Path, world: WorldOptions, progress: Progress | None) -> None
             db.execute("COMMIT")
             for statement in INDEXES:
                 db.execute(statement)
+            db.execute("PRAGMA analysis_limit = 1000")  # a sample tells the planner enough
             db.execute("ANALYZE")
     finally:
         if collecting:

@@ -50,7 +50,7 @@ def test_a_restart_keeps_state_authority_credentials_and_addresses(fresh_sandbox
 
 
 def test_an_acknowledged_write_survives_a_kill(fresh_sandbox: SandboxFactory) -> None:
-    sandbox = fresh_sandbox(accounts=10)
+    sandbox = fresh_sandbox(accounts=10, billing=["stripe"])
     made = [new_customer(sandbox, f"Customer {number}") for number in range(20)]
     sandbox.kill()
     again = sandbox.restart()
@@ -60,7 +60,7 @@ def test_an_acknowledged_write_survives_a_kill(fresh_sandbox: SandboxFactory) ->
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_cleanly(fresh_sandbox: SandboxFactory, number: signal.Signals) -> None:
-    sandbox = fresh_sandbox(accounts=5)
+    sandbox = fresh_sandbox(accounts=5, billing=["stripe"])
     sandbox.http().get(sandbox["stripe"]["url"])
     ready_file = sandbox.folder.parent / f"{sandbox.folder.name}.ready.json"
     assert ready_file.exists()
@@ -140,7 +140,7 @@ def test_a_port_that_is_taken(tmp_path: Path, sandbox: SandboxFactory) -> None:
 
 
 def test_a_port_used_before_and_taken_since_is_replaced(fresh_sandbox: SandboxFactory) -> None:
-    sandbox = fresh_sandbox(accounts=5)
+    sandbox = fresh_sandbox(accounts=5, billing=["stripe"])
     sandbox.stop()
     before = urlsplit(sandbox["upflow"]["url"]).port
     with socket.socket() as taken:
