@@ -61,7 +61,7 @@ def script(sandbox: dict[str, Any], work: Path) -> int:
     )
     pages = sf.bulk2.Account.query(SOQL, max_records=50_000, wait=0.1)
     accounts = pd.concat([pd.read_csv(io.StringIO(page), dtype=str) for page in pages])
-    customers = pd.read_csv(_customers(sandbox), sep=";", dtype=str, encoding="utf-8-sig")
+    customers = pd.read_csv(_customers(sandbox), dtype=str, encoding="utf-8-sig")
     merged = customers.merge(accounts, left_on="company_number", right_on="Company_Number__c")
     return len(merged)
 
@@ -94,8 +94,12 @@ def floor(sandbox: dict[str, Any], work: Path) -> int:
         f"CREATE TABLE accounts AS SELECT * FROM read_csv('{work}/*.csv', auto_detect=false, header=true, "
         f"columns={{{columns}}}, quote='\"', escape='\"')"
     )
+    with open(_customers(sandbox), encoding="utf-8-sig") as file:
+        names = file.readline().strip().split(",")
+    columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
     con.execute(
-        f"CREATE TABLE customers AS SELECT * FROM read_csv('{_customers(sandbox)}', delim=';', all_varchar=true)"
+        f"CREATE TABLE customers AS SELECT * FROM read_csv('{_customers(sandbox)}', auto_detect=false, header=true, "
+        f"delim=',', columns={{{columns}}}, quote='\"', escape='\"')"
     )
     con.execute("CREATE TABLE pairs AS SELECT * FROM customers JOIN accounts ON company_number = Company_Number__c")
     return _one(con.execute("SELECT count(*) FROM pairs").fetchall())

@@ -66,6 +66,23 @@ def contacts_do_not_share_addresses(step: Step) -> Finding | None:
     )
 
 
+@organization_check("imported_contacts")
+def contacts_stay_with_matched_customers(step: Step) -> Finding:
+    """No customer that is no longer matched still has Salesforce contacts on the platform.
+
+    Mail about its debts goes on reaching them, and no sync writes to a customer that nobody vouches for: match it again, or correct
+    its contacts on the platform.
+    """
+    return Finding(
+        rows="""
+            SELECT billing_customer_id, since FROM receivables_unsettled
+            WHERE what = 'contacts' AND why = 'set_aside' ORDER BY since, billing_customer_id
+        """,
+        found="{count} customer(s) are no longer matched, but keep the Salesforce contacts that earlier syncs brought.",
+        none="Salesforce contacts stand only with matched customers.",
+    )
+
+
 def _rows_accepted(table: Table, system: str) -> OrganizationCheck:
     keys = [
         column.name
@@ -95,6 +112,7 @@ CHECKS = (
     owners_are_active_and_known,
     contacts_have_addresses,
     contacts_do_not_share_addresses,
+    contacts_stay_with_matched_customers,
     _rows_accepted(IMPORTED_OWNERS, "The receivables platform"),
     _rows_accepted(IMPORTED_CONTACTS, "The receivables platform"),
     _rows_accepted(IMPORTED_CUSTOM_FIELDS, "The receivables platform"),

@@ -39,11 +39,12 @@ CHECKS = {
     "imported_contacts": {
         "contacts_have_addresses",
         "contacts_do_not_share_addresses",
+        "contacts_stay_with_matched_customers",
         "imported_contacts_accepted",
     },
     "imported_custom_fields": {"imported_custom_fields_accepted"},
     "portal_links": {"portal_links_stay_alive", "portal_links_accepted"},
-    "exported_portal_links": {"exported_portal_links_accepted"},
+    "exported_portal_links": {"exported_portal_links_accepted", "links_stand_on_matched_accounts_only"},
 }
 BLOCKING = {
     "identifier_field_has_supported_type",

@@ -222,3 +222,27 @@ def test_an_identifier_cannot_break_out_of_the_links(step: Step) -> None:
     links = judge(step, "customers_have_identifiers").metadata["open"].value
     assert "](https://evil.example)" not in links
     assert "<b>" not in links
+
+
+def test_a_link_left_on_an_account_that_is_no_longer_matched_is_shown(step: Step) -> None:
+    name, link = "links_stand_on_matched_accounts_only", "https://portal.example.com/s3cret"
+    step.con.execute("INSERT INTO salesforce_accounts (account_id, portal_link) VALUES (?, ?)", [ACCOUNTS[0], link])
+    step.con.execute(
+        "INSERT INTO exported_portal_links (salesforce_account_id, billing_customer_id, url, status) "
+        "VALUES (?, 'c1', ?, 'written')",
+        [ACCOUNTS[0], link],
+    )
+    assert not judge(step, name).passed
+    assert "s3cret" not in shown(judge(step, name))
+    put_mapping(step, billing_customer_id="c2", salesforce_account_id=ACCOUNTS[0], verdict="matched")
+    assert not judge(step, name).passed, "matched with another customer is not matched with this one"
+    put_mapping(step, billing_customer_id="c1", salesforce_account_id=ACCOUNTS[0], verdict="matched")
+    assert judge(step, name).passed
+
+
+def test_contacts_left_with_a_customer_that_is_no_longer_matched_are_shown(step: Step) -> None:
+    step.con.execute(
+        "INSERT INTO receivables_unsettled (billing_customer_id, what, why) "
+        "VALUES ('c1', 'contacts', 'set_aside'), ('c2', 'contacts', 'in_flight')"
+    )
+    assert judge(step, "contacts_stay_with_matched_customers").metadata["count"].value == 1
