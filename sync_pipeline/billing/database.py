@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import duckdb
 import sqlalchemy
 from sqlalchemy import URL, Connection, CursorResult
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from sync_pipeline import progress
 from sync_pipeline.billing.plain import PlainFile
-from sync_pipeline.billing.source import Staged
-from sync_pipeline.billing.tabular import Layout, stage_csv
+from sync_pipeline.billing.source import Reading
+from sync_pipeline.billing.tabular import Layout, reading_of
 from sync_pipeline.billing.values import is_inexact, text_of
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
 from sync_pipeline.orgs.models import DatabaseSettings, Organization
@@ -60,8 +59,8 @@ _LOGIN_WORDS = re.compile(
 _NO_SUCH = re.compile(r"does not exist|unknown database|cannot open database", re.I)
 
 
-def stage(con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> Staged:
-    """Stream the rows to disk as text, and from there into the staging table.
+def read(org: Organization, folder: Path) -> Reading:
+    """Stream the rows to disk as text.
 
     Raises:
         ConfigurationError: the address, the driver, the query or a column is not there.
@@ -81,8 +80,7 @@ def stage(con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> St
                 for row in rows:
                     file.write([_value(org, header, at, value, at in exact) for at, value in enumerate(row)])
                 progress.report("customers read", file.count)
-    stage_csv(con, org, plain, PlainFile.delimiter, layout)
-    return Staged()
+    return reading_of(org, plain, PlainFile.delimiter, layout)
 
 
 def customer_url(org: Organization, customer_id: str) -> str | None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-import duckdb
-
-from sync_pipeline import progress
-from sync_pipeline.billing.delimited import Dialect, check_text, dialect_of, lines_of, rewrite, transcode
+from sync_pipeline.billing.delimited import check_text, dialect_of, lines_of, rewrite, transcode
 from sync_pipeline.billing.plain import PlainFile
-from sync_pipeline.billing.source import CUSTOMERS, Staged
-from sync_pipeline.billing.tabular import Layout, stage_csv
+from sync_pipeline.billing.source import Reading
+from sync_pipeline.billing.tabular import Layout, reading_of
 from sync_pipeline.errors import ConfigurationError, TransientError
 from sync_pipeline.orgs.models import FileSettings, Organization
 
@@ -20,8 +19,8 @@ LINES_OF_EACH = 4
 """As many lines are looked up for a customer id in question."""
 
 
-def stage(con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> Staged:
-    """Read the file into the staging table.
+def read(org: Organization, folder: Path) -> Reading:
+    """The file itself where DuckDB can take it as it is, else a plain copy of it.
 
     Raises:
         ConfigurationError: there is no such file, or it lacks a column that the YAML names.
@@ -29,11 +28,11 @@ def stage(con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> St
         TransientError: it is still being written.
     """
     path = org.path(_settings(org).path)
-    before = _state(org, path)
+    unchanged = partial(_refuse_changed, org, path, _state(org, path))
     try:
-        return _read(con, org, path, folder)
+        return _reading(org, path, folder, unchanged)
     finally:
-        _refuse_changed(org, path, before)  # before anything else that may be wrong with half a file
+        unchanged()  # before anything else that may be wrong with half a file
 
 
 def customer_url(org: Organization, customer_id: str) -> str | None:
@@ -42,7 +41,7 @@ def customer_url(org: Organization, customer_id: str) -> str | None:
     return template.replace("{customer_id}", quote(customer_id, safe="")) if template else None
 
 
-def _read(con: duckdb.DuckDBPyConnection, org: Organization, path: Path, folder: Path) -> Staged:
+def _reading(org: Organization, path: Path, folder: Path, unchanged: Callable[[], None]) -> Reading:
     settings = _settings(org)
     place = org.where("billing", "path")
     if codecs.lookup(settings.encoding).name not in ("utf-8", "utf-8-sig"):
@@ -50,24 +49,20 @@ def _read(con: duckdb.DuckDBPyConnection, org: Organization, path: Path, folder:
         path = folder / path.name
     dialect = dialect_of(place, path, settings.delimiter)
     layout = Layout.of(org, dialect.header, settings.columns)
-    if not (dialect.plain and _taken(con, org, path, dialect, layout)):
+    column = layout.used["customer_id"]
+
+    def lines(wanted: set[str]) -> dict[str, list[int]]:
+        return lines_of(place, path, dialect.delimiter, column, wanted, LINES_OF_EACH)
+
+    def otherwise() -> Reading:
         check_text(place, path, "utf-8")
         plain = folder / "plain.csv"
         rewrite(place, path, plain, dialect)
-        stage_csv(con, org, plain, PlainFile.delimiter, layout)
-    row = con.execute(f"SELECT count(*) FROM {CUSTOMERS}").fetchone()
-    progress.report("customers read", row[0] if row else 0)
-    column = layout.used["customer_id"]
-    return Staged(lines=lambda wanted: lines_of(place, path, dialect.delimiter, column, wanted, LINES_OF_EACH))
+        return reading_of(org, plain, PlainFile.delimiter, layout, unchanged=unchanged, lines=lines)
 
-
-def _taken(con: duckdb.DuckDBPyConnection, org: Organization, path: Path, dialect: Dialect, layout: Layout) -> bool:
-    """Whether DuckDB read the file as it is. Its complaint would quote personal data, and is not always the reason."""
-    try:
-        stage_csv(con, org, path, dialect.delimiter, layout)
-    except duckdb.InvalidInputException:
-        return False
-    return True
+    if not dialect.plain:
+        return otherwise()
+    return reading_of(org, path, dialect.delimiter, layout, unchanged=unchanged, lines=lines, otherwise=otherwise)
 
 
 def _settings(org: Organization) -> FileSettings:

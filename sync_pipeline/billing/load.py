@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+import tempfile
+from pathlib import Path
 
 import duckdb
 
+from sync_pipeline import progress
 from sync_pipeline.billing import database, file, stripe
-from sync_pipeline.billing.source import COLUMNS, CUSTOMERS, Source, Staged, staging
+from sync_pipeline.billing.source import Reading, Source
 from sync_pipeline.errors import DataError
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.warehouse import quote, replace_table
+from sync_pipeline.warehouse.load import transaction
 from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
-
-log = logging.getLogger(__name__)
 
 SOURCES: dict[str, Source] = {"stripe": stripe, "database": database, "file": file}
 """The module of each `billing.system`."""
@@ -42,17 +43,17 @@ def load_customers(con: duckdb.DuckDBPyConnection, org: Organization) -> int:
         DataError: what the system delivered can't be read, a customer has no id, or two different ones share an id.
         TransientError: the system is away, or the file is still being written.
     """
-    with staging(con) as folder:
-        staged = SOURCES[org.billing.system].stage(con, org, folder)
-        _refuse_blank_ids(con, org, staged)
-        _settle_repeated_ids(con, org, staged)
-        columns = ", ".join(quote(column.name) for column in COLUMNS)
-        return replace_table(
-            con,
-            BILLING_CUSTOMERS,
-            f"SELECT $system AS source, {columns} FROM {CUSTOMERS}",
-            {"system": org.billing.system},
-        )
+    with tempfile.TemporaryDirectory(prefix="sync-pipeline-billing-") as folder:
+        reading = SOURCES[org.billing.system].read(org, Path(folder))
+        try:
+            count = _replace(con, org, reading)
+        except duckdb.InvalidInputException:
+            # Not shown: DuckDB quotes the line, which is personal data, and its reason is not always the true one.
+            if reading.otherwise is None:
+                raise DataError(f"{org.where('billing')}: DuckDB can't read what {_system(org)} delivered.") from None
+            count = _replace(con, org, reading.otherwise())
+    progress.report("customers read", count, count)
+    return count
 
 
 def customer_url(org: Organization, customer_id: str) -> str | None:
@@ -64,61 +65,72 @@ def customer_url(org: Organization, customer_id: str) -> str | None:
     return SOURCES[org.billing.system].customer_url(org, customer_id)
 
 
-def _refuse_blank_ids(con: duckdb.DuckDBPyConnection, org: Organization, staged: Staged) -> None:
+def _replace(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading) -> int:
+    """Put the customers into the table, and keep them there only if nothing is wrong with them."""
+    params = {**reading.params, "system": org.billing.system}
+    customers = reading.select()
+    with transaction(con):
+        try:
+            count = replace_table(con, BILLING_CUSTOMERS, customers, params)
+            reading.check(con)
+            _refuse_blank_ids(con, org, reading)
+            if _repeated(con):
+                if not reading.latest_wins:
+                    _refuse_differing(con, org, reading)
+                latest = "row_number() OVER (PARTITION BY customer_id ORDER BY position DESC) = 1"
+                count = replace_table(con, BILLING_CUSTOMERS, f"FROM ({customers}) QUALIFY {latest}", params)
+        except duckdb.ConversionException:
+            raise DataError(
+                f"{org.where('billing')}: {_system(org)} delivered a number or a time that is none."
+            ) from None
+        finally:
+            reading.unchanged()
+    return count
+
+
+def _refuse_blank_ids(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading) -> None:
     # White space as Unicode has it; zero-width characters show nothing either.
     blank = r"customer_id IS NULL OR NOT regexp_matches(customer_id, '[^\s\p{Z}\p{Cf}\p{Cc}]')"
-    count = _number(con, f"SELECT count(*) FROM {CUSTOMERS} WHERE {blank}")
+    count = _number(con, f"SELECT count(*) FROM billing_customers WHERE {blank}")
     if not count:
         return
-    lines = staged.lines({""}).get("", []) if staged.lines else []
+    lines = reading.lines({""}).get("", []) if reading.lines else []
     raise DataError(
         f"{org.where('billing')}: {count:,} of the customers have no customer_id{_lines(lines)}.",
         next_step="Fill it in, leave those rows out, or name another column as customer_id at billing.columns.",
     )
 
 
-def _settle_repeated_ids(con: duckdb.DuckDBPyConnection, org: Organization, staged: Staged) -> None:
-    """Leave one row for each customer id, or refuse where that would mean choosing."""
-    con.execute(
-        f"CREATE TABLE billing_staging.repeated AS"
-        f" SELECT customer_id FROM {CUSTOMERS} GROUP BY customer_id HAVING count(*) > 1"
-    )
-    if not _number(con, "SELECT count(*) FROM billing_staging.repeated"):
-        return
-    if not staged.latest_wins:
-        _refuse_differing(con, org, staged)
-    con.execute(
-        f"""
-        DELETE FROM {CUSTOMERS} WHERE rowid IN (
-            SELECT row FROM (
-                SELECT c.rowid AS row, row_number() OVER (PARTITION BY c.customer_id ORDER BY c.position DESC) AS age
-                FROM {CUSTOMERS} AS c SEMI JOIN billing_staging.repeated AS r ON r.customer_id = c.customer_id
-            ) WHERE age > 1
-        )
-        """
-    )
+def _repeated(con: duckdb.DuckDBPyConnection) -> bool:
+    repeated = "SELECT customer_id FROM billing_customers GROUP BY customer_id HAVING count(*) > 1"
+    return _number(con, f"SELECT count(*) FROM ({repeated})") > 0
 
 
-def _refuse_differing(con: duckdb.DuckDBPyConnection, org: Organization, staged: Staged) -> None:
-    row = ", ".join(f"{quote(column.name)} := {quote(column.name)}" for column in COLUMNS)
-    con.execute(
-        f"""
-        CREATE TABLE billing_staging.differing AS
-        SELECT customer_id FROM {CUSTOMERS} SEMI JOIN billing_staging.repeated USING (customer_id)
+def _refuse_differing(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading) -> None:
+    """Refuse where leaving one row for each customer id would mean choosing."""
+    row = ", ".join(f"{quote(column.name)} := {quote(column.name)}" for column in BILLING_CUSTOMERS.columns)
+    rivals = f"""
+        SELECT customer_id, count(*) OVER () AS rivals FROM billing_customers
+        SEMI JOIN (SELECT customer_id FROM billing_customers GROUP BY customer_id HAVING count(*) > 1) USING (customer_id)
         GROUP BY customer_id HAVING count(DISTINCT struct_pack({row})) > 1
-        """
-    )
-    count = _number(con, "SELECT count(*) FROM billing_staging.differing")
-    if not count:
+        ORDER BY customer_id LIMIT {NAMED_IDS}
+    """
+    found = con.execute(rivals).fetchall()
+    if not found:
         return
-    query = f"SELECT customer_id FROM billing_staging.differing ORDER BY customer_id LIMIT {NAMED_IDS}"
-    ids = [str(customer_id) for (customer_id,) in con.execute(query).fetchall()]
-    lines = staged.lines(set(ids)) if staged.lines else {}
+    ids = [str(customer_id) for customer_id, _ in found]
+    lines = reading.lines(set(ids)) if reading.lines else {}
     named = ", ".join(f"{customer_id!r}{_lines(lines.get(customer_id, []))}" for customer_id in ids)
-    more = f" and {count - len(ids):,} more" if count > len(ids) else ""
+    more = f" and {found[0][1] - len(ids):,} more" if found[0][1] > len(ids) else ""
     raise DataError(
         f"{org.where('billing')}: rows that differ share a customer_id: {named}{more}.",
         next_step="Correct the ids, or name the column that is unique as customer_id at billing.columns.",
+    )
+
+
+def _system(org: Organization) -> str:
+    return (
+        f"the {org.billing.system}" if org.billing.system in ("database", "file") else org.billing.system.capitalize()
     )
 
 

@@ -1,11 +1,9 @@
-"""What a billing system's module offers, and where on disk its customers stand until they are known to be sound."""
+"""What a billing system's module offers, and the words for a field that isn't there."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
@@ -14,77 +12,51 @@ import duckdb
 
 from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.orgs.models import Organization
-from sync_pipeline.warehouse import literal, quote
+from sync_pipeline.warehouse import quote
 from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
 
-CUSTOMERS = "billing_staging.customers"
-"""The customers as read: the columns of BILLING_CUSTOMERS but `source`, and `position` (order of reading)."""
-ROW_GROUP = 16_384
 NAMED_FIELDS = 30
 """As many fields are listed where one isn't found."""
-COLUMNS = tuple(column for column in BILLING_CUSTOMERS.columns if column.name != "source")
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
-    """What is known about the customers in `billing_staging.customers` besides their rows."""
+class Reading:
+    """All customers of a system, laid out on disk so that one SELECT brings them to the customer row."""
 
+    relation: str
+    """What to select from: a table function over files."""
+    expressions: Mapping[str, str]
+    """Column of the customer row to the SQL that gives it; a column left out is null. `position` may be among them."""
+    params: Mapping[str, object]
+    """Values for the `$names` in both."""
     latest_wins: bool = False
-    """The system keeps ids unique: an id read twice is a customer that changed meanwhile; the later reading counts."""
+    """The system keeps ids unique: an id read twice is a customer that changed meanwhile; the higher `position` counts."""
+    check: Callable[[duckdb.DuckDBPyConnection], None] = field(default=lambda con: None)
+    """Called when the rows stand in `billing_customers`, and raises if they don't say what the YAML expects."""
+    unchanged: Callable[[], None] = field(default=lambda: None)
+    """Raises if the source changed while it was read; called last, whatever else may be wrong."""
     lines: Callable[[set[str]], dict[str, list[int]]] | None = None
     """Where a file says the given customer ids ("" stands for every blank one): first lines of each, from 1."""
+    otherwise: Callable[[], Reading] | None = None
+    """Another way to read the same, for where DuckDB refuses this one; raises with the reason if there is none."""
+
+    def select(self) -> str:
+        """The customer rows, with the name of the system as `$system`, and their `position` (0 where there is none)."""
+        given = {"source": "$system", "position": "0", **self.expressions}
+        columns = [f"{given.get(c.name, 'NULL')} AS {quote(c.name)}" for c in BILLING_CUSTOMERS.columns]
+        return f"SELECT {', '.join(columns)}, {given['position']} AS position FROM {self.relation}"
 
 
 class Source(Protocol):
     """One billing system; its module is the implementation."""
 
-    def stage(self, con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> Staged:
-        """Read every customer into `billing_staging.customers`; `folder` is on disk and goes away afterwards."""
+    def read(self, org: Organization, folder: Path) -> Reading:
+        """Lay out every customer below `folder`, which is on disk and goes away afterwards."""
         ...
 
     def customer_url(self, org: Organization, customer_id: str) -> str | None:
         """The page people open to see the customer; None where there is none."""
         ...
-
-
-@contextmanager
-def staging(con: duckdb.DuckDBPyConnection) -> Iterator[Path]:
-    """A folder and a database on disk (attached as `billing_staging`) for one reading; both are gone afterwards.
-
-    On disk, because customers read from a system of any size must not need memory of that size.
-    """
-    with tempfile.TemporaryDirectory(prefix="sync-pipeline-billing-") as name:
-        folder = Path(name)
-        # Small groups of rows, each written as soon as it is full: custom fields can make rows long.
-        con.execute("SET write_buffer_row_group_count = 1")
-        con.execute(f"ATTACH {literal(str(folder / 'staging.duckdb'))} AS billing_staging (ROW_GROUP_SIZE {ROW_GROUP})")
-        try:
-            yield folder
-        finally:
-            con.execute("DETACH billing_staging")
-            con.execute("RESET write_buffer_row_group_count")
-
-
-def put_customers(
-    con: duckdb.DuckDBPyConnection,
-    expressions: Mapping[str, str],
-    relation: str,
-    params: Mapping[str, object],
-    *,
-    also: Sequence[str] = (),
-) -> None:
-    """Create `billing_staging.customers` from `relation`.
-
-    Args:
-        con: the connection, with staging attached.
-        expressions: column of the customer row to the SQL expression that gives it; a column left out is null.
-        relation: what to select from, e.g. a table function.
-        params: values for the `$names` in expressions and relation.
-        also: names of further expressions, which are no columns of the customer row.
-    """
-    columns = [f"CAST({expressions.get(c.name, 'NULL')} AS {c.type}) AS {quote(c.name)}" for c in COLUMNS]
-    columns += [f"{expressions[name]} AS {quote(name)}" for name in ("position", *also)]
-    con.execute(f"CREATE OR REPLACE TABLE {CUSTOMERS} AS SELECT {', '.join(columns)} FROM {relation}", dict(params))
 
 
 def no_such_field(

@@ -14,13 +14,12 @@ from typing import Any, NoReturn
 from urllib.parse import quote as url_quote
 from urllib.parse import urlsplit
 
-import duckdb
 import requests
 from requests.auth import AuthBase
 
 from sync_pipeline import progress
 from sync_pipeline.billing.records import Spool
-from sync_pipeline.billing.source import Staged, put_customers
+from sync_pipeline.billing.source import Reading
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
 from sync_pipeline.http import ApiSession, RateLimit, is_loopback, translated
 from sync_pipeline.orgs.models import Organization, StripeSettings
@@ -84,8 +83,8 @@ _EXPRESSIONS = {
 }
 
 
-def stage(con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> Staged:
-    """Read every customer, page by page, to disk and from there into the staging table.
+def read(org: Organization, folder: Path) -> Reading:
+    """Fetch every customer, page by page, to disk.
 
     Raises:
         ReconnectError: Stripe refuses the key, in Stripe's words.
@@ -100,13 +99,7 @@ def stage(con: duckdb.DuckDBPyConnection, org: Organization, folder: Path) -> St
             progress.report("customers read", spool.count)
     spool.require_field()
     relation, params = spool.relation()
-    try:
-        put_customers(con, _EXPRESSIONS, relation, params)
-    except duckdb.ConversionException:
-        raise DataError(
-            f"{org.where('billing')}: Stripe delivered a customer whose balance or creation time is no whole number."
-        ) from None
-    return Staged(latest_wins=True)
+    return Reading(relation, _EXPRESSIONS, params, latest_wins=True)
 
 
 def customer_url(org: Organization, customer_id: str) -> str | None:

@@ -6,15 +6,16 @@ Columns are read as c0, c1, ... and their real names are only ever bound as valu
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self, get_args
 
 import duckdb
 
 from sync_pipeline.billing.plain import csv_relation
-from sync_pipeline.billing.source import CUSTOMERS, listed, no_such_field, put_customers
+from sync_pipeline.billing.source import Reading, listed, no_such_field
 from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.orgs.models import CustomerColumn, Organization
 
@@ -77,13 +78,11 @@ class Layout:
         return cls(_unique(header), used, found[0])
 
     def expressions(self) -> tuple[dict[str, str], dict[str, object]]:
-        """SQL expressions for the columns of the customer row over c0, c1, ..., and their parameters."""
+        """SQL for the columns of the customer row over c0, c1, ... (but `source`), and its parameters."""
         plain = {column: _cell(at) for column, at in self.used.items()}
         found = {column: plain[column] for column in plain.keys() - READ_AS.keys() - {"status", "emails", "currency"}}
         found |= {column: _read(column, plain[column]) for column in READ_AS if column in plain}
-        found |= {f"unread_{c}": f"trim({plain[c]}) <> '' AND ({found[c]}) IS NULL" for c in READ_AS if c in plain}
         found["identifier"] = _cell(self.identifier)
-        found["position"] = "0"
         found["status"] = _status(plain.get("status", "NULL"))
         if "currency" in plain:
             found["currency"] = f"nullif(upper(trim({plain['currency']})), '')"
@@ -98,19 +97,31 @@ class Layout:
         return found, {f"name_{at}": self.names[at] for at in kept}
 
 
-def stage_csv(con: duckdb.DuckDBPyConnection, org: Organization, path: Path, delimiter: str, layout: Layout) -> None:
-    """Read a UTF-8 CSV file with one header line into `billing_staging.customers`.
+def reading_of(
+    org: Organization,
+    path: Path,
+    delimiter: str,
+    layout: Layout,
+    *,
+    unchanged: Callable[[], None] = lambda: None,
+    lines: Callable[[set[str]], dict[str, list[int]]] | None = None,
+    otherwise: Callable[[], Reading] | None = None,
+) -> Reading:
+    """The customers in a UTF-8 CSV file with one header line.
 
-    Raises:
-        duckdb.InvalidInputException: the file is no CSV of that many columns. The message may hold personal data.
-        ConfigurationError: a column that the YAML names holds nothing that can be read as what it should be.
+    Args:
+        org: the organization.
+        path: the file.
+        delimiter: its delimiter.
+        layout: which of its columns says what.
+        unchanged: as of `Reading`; so are `lines` and `otherwise`.
     """
     expressions, params = layout.expressions()
     relation, where = csv_relation(path, delimiter, [f"c{at}" for at in range(len(layout.names))])
-    unread = [column for column in READ_AS if column in layout.used]
-    put_customers(con, expressions, relation, params | where, also=[f"unread_{column}" for column in unread])
-    for column in unread:
-        _mind_unread(con, org, layout, column)
+    check = partial(_refuse_unreadable, org, layout, relation, where)
+    return Reading(
+        relation, expressions, params | where, check=check, unchanged=unchanged, lines=lines, otherwise=otherwise
+    )
 
 
 _YES, _NO = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
@@ -189,22 +200,33 @@ def _status(cell: str) -> str:
     return f"CASE {archived} WHEN {said} = 'deleted' THEN 'deleted' ELSE 'active' END"
 
 
-def _mind_unread(con: duckdb.DuckDBPyConnection, org: Organization, layout: Layout, column: str) -> None:
+def _refuse_unreadable(
+    org: Organization, layout: Layout, relation: str, params: dict[str, object], con: duckdb.DuckDBPyConnection
+) -> None:
     """Refuse a column that the YAML names in vain; of any other, what can't be read stays in custom_fields only."""
-    row = con.execute(f"SELECT count(*) FILTER (unread_{column}), count({column}) FROM {CUSTOMERS}").fetchone() or (
-        0,
-        0,
-    )
-    unread, read = row
-    if not unread:
+    columns = [column for column in READ_AS if column in layout.used]
+    if not columns:
         return
+    counts = ", ".join(f"count({column})" for column in columns)
+    read = con.execute(f"SELECT {counts}, count(*) FROM billing_customers").fetchone() or ()
+    suspects = {column: read[at] for at, column in enumerate(columns) if read[at] < read[-1]}
+    if not suspects:
+        return
+    filled = ", ".join(f"count(nullif(trim({_cell(layout.used[column])}), ''))" for column in suspects)
+    written = con.execute(f"SELECT {filled} FROM {relation}", params).fetchone() or ()
+    for (column, readable), values in zip(suspects.items(), written, strict=True):
+        if values > readable:
+            _mind_unread(org, layout, column, values, readable)
+
+
+def _mind_unread(org: Organization, layout: Layout, column: str, values: int, readable: int) -> None:
     name = layout.names[layout.used[column]]
-    if not read and column in getattr(org.billing, "columns", {}):
+    if not readable and column in getattr(org.billing, "columns", {}):
         raise ConfigurationError(
             f"{org.where('billing', 'columns', column)}: no value of column {name!r} can be read as {READ_AS[column]}.",
             next_step=f"Name another column as {column}, or leave it out: the values then stay in custom_fields.",
         )
     log.warning(
         "%s: %d of %d values of column %r can't be read as %s; they stand in custom_fields only.",
-        *(org.name, unread, unread + read, name, READ_AS[column]),
+        *(org.name, values - readable, values, name, READ_AS[column]),
     )

@@ -320,7 +320,7 @@ def test_progress_is_reported(csv_org: CsvOrg, read: Read) -> None:
     seen: list[tuple[str, int, int | None]] = []
     with progress.watched(lambda *report: seen.append(report)):
         read(csv_org("customer_id,name\n1,Ada\n2,Bob\n"))
-    assert seen == [("customers read", 2, None)]
+    assert seen == [("customers read", 2, 2)]
 
 
 def test_the_page_of_a_customer(csv_org: CsvOrg) -> None:

@@ -122,7 +122,7 @@ def test_pages_to_the_end(org: Callable[..., Organization], script: tuple[Script
     assert {query["limit"] for query in server.asked} == {"100"}
     assert {headers["Stripe-Version"] for headers in server.headers} == {"2023-08-16"}
     assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
-    assert seen == [100, 200, 250]
+    assert seen == [100, 200, 250, 250]
 
 
 def test_a_customer_becomes_a_row(
@@ -225,7 +225,7 @@ def test_no_customers(org: Callable[..., Organization], script: tuple[Script, st
 
 def test_text_that_no_text_may_hold(org: Callable[..., Organization], script: tuple[Script, str], read: Read) -> None:
     script[0].answers = [page([customer(1, name="a\ud800b\u0000c\u2028d")])]
-    assert read(org(field="id"))[0][2].replace("\ufffd", "") == "ab\x00c\u2028d"
+    assert read(org(field="id"))[0][2] == "a?b\x00c\u2028d"
 
 
 def test_a_customer_on_two_pages_is_one(
