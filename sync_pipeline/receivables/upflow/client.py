@@ -13,7 +13,7 @@ from urllib.parse import quote
 import requests
 
 from sync_pipeline import http
-from sync_pipeline.errors import ReconnectError, Refusal, TransientError
+from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, Refusal, TransientError
 from sync_pipeline.http import IDEMPOTENT, RETRIES, ApiSession, RateLimit, backoff, translated
 
 log = logging.getLogger(__name__)
@@ -81,21 +81,41 @@ class Client:
 
         † Lists answer `{"customers": [...], "offset", "limit", "total"}`. A list that has no `total` ends with a page
         that is not full, and one that ignores `offset` ends where it begins again.
+
+        Raises:
+            ConfigurationError, DataError: the address answers, but not as Upflow does.
+            TransientError: Upflow is away.
         """
         offset = 0
         first: object = None
         while True:
-            response = self._send(self._repeatable, "GET", path, params={"offset": offset, "limit": PAGE})
-            page = _json(response)
-            found = page.get(items) or []
+            text, found, total = self._page(path, items, offset)
             if not found or (offset and found[0] == first):
                 return
             first = first or found[0]
-            yield response.text, len(found)
+            yield text, len(found)
             offset += len(found)
-            total = page.get("total")
-            if offset >= total if isinstance(total, int) else len(found) < PAGE:
+            if offset >= total if total is not None else len(found) < PAGE:
                 return
+
+    def _page(self, path: str, items: str, offset: int) -> tuple[str, list[Any], int | None]:
+        """A page as text, its items, and how many the whole list has, where it says so."""
+        try:
+            response = self._send(self._repeatable, "GET", path, params={"offset": offset, "limit": PAGE})
+        except Refused as error:
+            what = f"Organization {self._organization}: Upflow can't list {path} (HTTP {error.refusal.code}: "
+            what += f"{error.refusal.message})."
+            if error.refusal.code.startswith("5"):
+                raise TransientError(what, next_step="Try again later.") from error
+            raise ConfigurationError(what, next_step=f"Check receivables.url ({self._url}).") from error
+        page = _json(response)
+        found, total = page.get(items), page.get("total")
+        if not isinstance(found, list):
+            raise DataError(
+                f"Organization {self._organization}: Upflow's answer to {path} has no list `{items}`.",
+                next_step=f"Check receivables.url ({self._url}); if it is right, Upflow's API has changed: report it.",
+            )
+        return response.text, found, total if isinstance(total, int) else None
 
     def customer(self, customer_id: str) -> Json:
         """One customer. † GET /customers/{id}, maybe wrapped in `customer`."""
