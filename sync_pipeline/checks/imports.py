@@ -70,8 +70,8 @@ def contacts_do_not_share_addresses(step: Step) -> Finding | None:
 def contacts_stay_with_matched_customers(step: Step) -> Finding:
     """No customer that is no longer matched still has Salesforce contacts on the platform.
 
-    Mail about its debts goes on reaching them, and no sync writes to a customer that nobody vouches for: match it again, or correct
-    its contacts on the platform.
+    Mail about its debts goes on reaching them, and no sync writes to a customer that nobody vouches for: match it
+    again, or correct its contacts on the platform.
     """
     return Finding(
         rows="""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sync_pipeline import matching
 from sync_pipeline.checks.building import Finding, organization_check
 from sync_pipeline.resources import Step
 
@@ -10,34 +11,6 @@ _CUSTOMERS = "billing_customer_id IS NOT NULL AND salesforce_account_id IS NULL"
 _ACCOUNTS = "salesforce_account_id IS NOT NULL AND billing_customer_id IS NULL"
 
 _OUR_FAULT = "nothing was written. This is a fault of sync_pipeline, please report it."
-
-# Both queries count anew from the tables, by nothing that made the mapping.
-_IN_SEVERAL_PAIRS = """
-    WITH matched AS (SELECT billing_customer_id, salesforce_account_id FROM account_mapping WHERE verdict = 'matched')
-    SELECT billing_customer_id, NULL AS salesforce_account_id, count(*) AS pairs
-    FROM matched GROUP BY billing_customer_id HAVING count(*) > 1 OR billing_customer_id IS NULL
-    UNION ALL
-    SELECT NULL, salesforce_account_id, count(*)
-    FROM matched GROUP BY salesforce_account_id HAVING count(*) > 1 OR salesforce_account_id IS NULL
-"""
-
-
-def _not_once(table: str, record_id: str, mapped: str, other: str) -> str:
-    return f"""
-        SELECT id AS {mapped}, NULL AS {other}, sum(records) AS records, sum(verdicts) AS verdicts
-        FROM (
-            SELECT {record_id} AS id, 1 AS records, 0 AS verdicts FROM {table}
-            UNION ALL
-            SELECT {mapped}, 0, 1 FROM account_mapping WHERE {mapped} IS NOT NULL
-        ) GROUP BY id HAVING sum(records) <> 1 OR sum(verdicts) <> 1
-    """
-
-
-_WITHOUT_ONE_VERDICT = f"""
-    {_not_once("billing_customers", "customer_id", "billing_customer_id", "salesforce_account_id")}
-    UNION ALL BY NAME
-    {_not_once("salesforce_accounts", "account_id", "salesforce_account_id", "billing_customer_id")}
-"""
 
 
 def _set_aside(verdict: str, side: str) -> str:
@@ -125,7 +98,7 @@ def customers_have_accounts(step: Step) -> Finding:
 def one_to_one_holds(step: Step) -> Finding:
     """No customer is matched to two accounts and no account to two customers. Nothing is written unless this holds."""
     return Finding(
-        rows=_IN_SEVERAL_PAIRS,
+        rows=matching.IN_SEVERAL_PAIRS,
         found=f"{{count}} record(s) stand in more than one pair: {_OUR_FAULT}",
         none="Every pair is one to one.",
     )
@@ -135,7 +108,7 @@ def one_to_one_holds(step: Step) -> Finding:
 def verdicts_add_up(step: Step) -> Finding:
     """Every account and every customer has exactly one verdict: none is lost, none counted twice."""
     return Finding(
-        rows=_WITHOUT_ONE_VERDICT,
+        rows=matching.WITHOUT_ONE_VERDICT,
         found=f"{{count}} record(s) have no verdict or more than one: {_OUR_FAULT}",
         none="Every account and every customer has exactly one verdict.",
     )

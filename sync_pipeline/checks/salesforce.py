@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sync_pipeline import salesforce
 from sync_pipeline.checks.building import Finding, organization_check
 from sync_pipeline.resources import Step
 
@@ -9,8 +10,12 @@ _PROBLEMS = "SELECT purpose, object, field, type, problem FROM salesforce_fields
 
 
 def _said(step: Step, rows: str) -> str:
-    """Every problem in full: this text is what a person reads when the sync has stopped."""
-    return " ".join(problem for *_, problem in step.con.execute(rows).fetchall())
+    """Every problem in full, with file and line: this text is what a person reads when the sync has stopped."""
+    found = step.con.execute(rows).fetchall()
+    return "\n".join(
+        f"{salesforce.FieldFact(object_name, field, purpose).where(step.org)}: {problem}"
+        for purpose, object_name, field, _, problem in found
+    )
 
 
 @organization_check("salesforce_fields", blocking=True)

@@ -179,6 +179,7 @@ def _session(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     )
     try:
         con.execute("SET TimeZone = 'UTC'")
+        con.execute("SET enable_progress_bar = false")  # it would draw into what a command prints for machines
         yield con
     finally:
         con.close()

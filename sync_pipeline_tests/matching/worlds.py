@@ -64,3 +64,8 @@ def by_record(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
                 assert record not in found, f"two rows for {record}"
                 found[record] = row
     return found
+
+
+def count(con: duckdb.DuckDBPyConnection, query: str) -> int:
+    """How many rows a guard finds."""
+    return int(con.execute(f"SELECT count(*) FROM ({query})").fetchall()[0][0])
