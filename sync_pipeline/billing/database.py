@@ -83,6 +83,19 @@ def read(org: Organization, folder: Path) -> Reading:
     return reading_of(org, plain, PlainFile.delimiter, layout)
 
 
+def probe(org: Organization) -> str:
+    """Run the query, look at its columns, and fetch nothing."""
+    url = _url(org)
+    with _translated(org, url), _connection(org, url) as connection:
+        result = _run(org, connection)
+        header = list(result.keys())
+        result.close()
+    Layout.of(org, header, _settings(org).columns)
+    return (
+        f"The database answers; the query has {len(header)} columns, the identifier and the customer's id among them."
+    )
+
+
 def customer_url(org: Organization, customer_id: str) -> str | None:
     """The page that `billing.customer_url` names."""
     template = _settings(org).customer_url

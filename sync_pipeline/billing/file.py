@@ -35,6 +35,20 @@ def read(org: Organization, folder: Path) -> Reading:
         unchanged()  # before anything else that may be wrong with half a file
 
 
+def probe(org: Organization) -> str:
+    """Look at the file's beginning: its encoding, its delimiter, its columns."""
+    settings = _settings(org)
+    path = org.path(settings.path)
+    _state(org, path)
+    if codecs.lookup(settings.encoding).name not in ("utf-8", "utf-8-sig"):
+        return f"{path.name} is there; its columns are known when it is read (encoding {settings.encoding})."
+    dialect = dialect_of(org.where("billing", "path"), path, settings.delimiter)
+    Layout.of(org, dialect.header, settings.columns)
+    return (
+        f"{path.name} is there; it has {len(dialect.header)} columns, the identifier and the customer's id among them."
+    )
+
+
 def customer_url(org: Organization, customer_id: str) -> str | None:
     """The page that `billing.customer_url` names."""
     template = _settings(org).customer_url

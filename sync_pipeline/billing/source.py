@@ -54,6 +54,10 @@ class Source(Protocol):
         """Lay out every customer below `folder`, which is on disk and goes away afterwards."""
         ...
 
+    def probe(self, org: Organization) -> str:
+        """Make sure that a read could begin: address, login, columns. Says what was found; raises as `read` does."""
+        ...
+
     def customer_url(self, org: Organization, customer_id: str) -> str | None:
         """The page people open to see the customer; None where there is none."""
         ...

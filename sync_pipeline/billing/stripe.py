@@ -102,6 +102,13 @@ def read(org: Organization, folder: Path) -> Reading:
     return Reading(relation, _EXPRESSIONS, params, latest_wins=True)
 
 
+def probe(org: Organization) -> str:
+    """Ask for the first page. Whether customers carry the identifier is only known when all are read."""
+    api = _Api(org)
+    page = next(api.pages(), [])
+    return f"Stripe answers; its first page has {len(page)} customers."
+
+
 def customer_url(org: Organization, customer_id: str) -> str | None:
     """The customer in Stripe's dashboard; of a stand-in on loopback, below its own address."""
     settings = _settings(org)
