@@ -20,7 +20,7 @@ from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
 
 SOURCES: dict[str, Source] = {"stripe": stripe, "database": database, "file": file}
 """The module of each `billing.system`."""
-MEMORY_LIMIT = "400MB"
+MEMORY_LIMIT = "200MB"
 """At twice as much a million customers with long custom fields take a quarter more memory, and no less time."""
 NAMED_IDS = 5
 """As many ids are named in a message."""
