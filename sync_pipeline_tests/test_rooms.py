@@ -15,7 +15,7 @@ ALLOWED = {
     "settings": set(),
     "masking": set(),
     "http": {"errors"},
-    "orgs": {"errors", "http"},
+    "orgs": {"errors", "http", "settings"},
     "overdue": {"orgs"},
     "warehouse": {"errors"},
     "matching": {"warehouse", *SHARED},
