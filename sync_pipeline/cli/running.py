@@ -82,7 +82,7 @@ class Result:
 
 
 def sync(name: str, loaded: Loaded, instance: dg.DagsterInstance, *, dry_run: bool = False) -> Result:
-    """Sync one organization. Whatever ends it is in the result; nothing is raised for what a user can cause."""
+    """Sync one organization. Whatever ends it is in the result; only KeyboardInterrupt is raised."""
     if name in loaded.broken:
         return Result(name, exit_code=errors.ConfigurationError.exit_code, errors=[str(p) for p in loaded.broken[name]])
     started = time.monotonic()
@@ -110,6 +110,8 @@ def _run(name: str, loaded: Loaded, instance: dg.DagsterInstance, dry_run: bool)
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
             )
+        if _interrupted(run.all_events):
+            raise KeyboardInterrupt
         result = Result(name, run_id="" if dry_run else run.run_id, dry_run=dry_run)
         _read_events(result, run.all_events)
         _read_tables(result, folder)
@@ -147,22 +149,27 @@ def _borrowed(instance: dg.DagsterInstance) -> Iterator[dg.DagsterInstance]:
 
 
 def _close_dead_runs(instance: dg.DagsterInstance, name: str, folder: Path) -> None:
-    """Mark runs as failed that a killed process left open: whoever holds the organization's lock knows that none is alive."""
+    """Mark runs as failed that a killed process left open: whoever holds the organization's lock knows that none is alive.
+
+    A run that is only starting has no lock yet, and may be alive.
+
+    Raises:
+        TransientError: somebody syncs it now.
+    """
+    lock = hold_organization(folder, name)
     try:
-        lock = hold_organization(folder, name)
-    except errors.TransientError:
-        return  # somebody syncs it; the run itself says so
-    try:
-        for run in instance.get_runs(
-            dg.RunsFilter(
-                tags={PARTITION_TAG: name}, statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
-            )
-        ):
+        for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_TAG: name}, statuses=[dg.DagsterRunStatus.STARTED])):
             instance.report_run_failed(
                 run, "Its process ended before the sync did. What it had done is kept; the next sync goes on."
             )
     finally:
         lock.release()
+
+
+def _interrupted(events: Sequence[dg.DagsterEvent]) -> bool:
+    """Whether Ctrl-C ended it: Dagster keeps the signal to itself and fails the step."""
+    errors_met = (getattr(event.event_specific_data, "error", None) for event in events if event.is_failure)
+    return any(error is not None and error.cls_name == "DagsterExecutionInterruptedError" for error in errors_met)
 
 
 def _read_events(result: Result, events: Sequence[dg.DagsterEvent]) -> None:

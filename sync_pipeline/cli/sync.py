@@ -28,7 +28,11 @@ def sync_each(names: list[str], loaded: Loaded, *, dry_run: bool = False) -> lis
     with open_instance() as instance:
         for name in names:
             with shown_progress(f"{'dry run of ' if dry_run else ''}{name}"):
-                results.append(sync(name, loaded, instance, dry_run=dry_run))
+                try:
+                    results.append(sync(name, loaded, instance, dry_run=dry_run))
+                except KeyboardInterrupt:
+                    print_error(f"{name}: interrupted. What it had done is kept; the next sync goes on.")
+                    raise
         if not dry_run:
             look_after_organizations(loaded, instance)
     return results

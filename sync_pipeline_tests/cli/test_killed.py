@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
+
 from sync_pipeline.receivables.upflow.client import PARALLEL
 from sync_pipeline_tests.cli.conftest import Workplace, until
 from sync_pipeline_tests.conftest import Sandbox
@@ -90,28 +91,30 @@ def held_by(sandbox: Sandbox) -> dict[str, list[tuple[Any, ...]]]:
     return {what: sorted(rows, key=repr) for what, rows in found.items()}
 
 
-ACCOUNTS = 300
+ACCOUNTS = 230
 
 
 def upflow_writes(place: Workplace) -> int:
     return place.sandbox.calls("upflow", "POST", "PUT", "DELETE")
 
 
-MOMENTS: dict[str, Callable[[Workplace], bool]] = {
-    "reading": lambda place: place.sandbox.calls("salesforce", "POST", org=ORG) >= 2,
-    "reading_billing": lambda place: place.sandbox.calls("stripe") >= 1,
-    "first_writes": lambda place: upflow_writes(place) >= 5,
-    "in_the_middle": lambda place: upflow_writes(place) >= 450,
-    "links_in_salesforce": lambda place: place.sandbox.calls("salesforce", "PATCH", org=ORG) >= 1,
+MOMENTS: dict[str, tuple[int, Callable[[Workplace], int]]] = {
+    "reading customers": (1, lambda place: place.sandbox.calls("stripe")),
+    "reading accounts": (2, lambda place: place.sandbox.calls("salesforce", "POST", org=ORG)),
+    "first writes": (5, upflow_writes),
+    "in the middle": (250, upflow_writes),
+    "links in Salesforce": (1, lambda place: place.sandbox.calls("salesforce", "PATCH", org=ORG)),
 }
+"""How many more calls a sync must have made until it is killed."""
 
 
 def test_killed_at_any_moment(fresh_sandbox: Factory, workplace: Places) -> None:
     """One sync killed again and again, each time further on, ends where an undisturbed one ends."""
-    place = workplace(fresh_sandbox(accounts=ACCOUNTS, seed=8), home=True)
-    for moment in MOMENTS.values():
+    place = workplace(fresh_sandbox(accounts=ACCOUNTS, seed=8, trouble=0.05), home=True)
+    for more, count in MOMENTS.values():
+        enough = count(place) + more
         process = place.start("sync", NAME)
-        until(lambda moment=moment: moment(place), process)  # type: ignore[misc]
+        until(lambda count=count, enough=enough: count(place) >= enough, process)  # type: ignore[misc]
         process.kill()
         process.communicate()
     dead = len(MOMENTS)
@@ -132,7 +135,7 @@ def test_killed_at_any_moment(fresh_sandbox: Factory, workplace: Places) -> None
     assert sum(again.written.values()) == 0
     disturbed = tables_of(place), held_by(place.sandbox)
 
-    calm = workplace(fresh_sandbox(accounts=ACCOUNTS, seed=8))
+    calm = workplace(fresh_sandbox(accounts=ACCOUNTS, seed=8, trouble=0.05))
     result = calm.sync(NAME)
     assert result.exit_code == 0
     tables, held = tables_of(calm), held_by(calm.sandbox)
@@ -141,7 +144,7 @@ def test_killed_at_any_moment(fresh_sandbox: Factory, workplace: Places) -> None
 
 
 def test_a_second_sync_of_the_same_organization_says_so(fresh_sandbox: Factory, workplace: Places) -> None:
-    place = workplace(fresh_sandbox(accounts=100), home=True)
+    place = workplace(fresh_sandbox(accounts=60), home=True)
     process = place.start("sync", NAME)
     until(lambda: upflow_writes(place) >= 1, process)
     second = place.sync(NAME)
@@ -155,7 +158,7 @@ def test_a_second_sync_of_the_same_organization_says_so(fresh_sandbox: Factory, 
 
 
 def test_ctrl_c(fresh_sandbox: Factory, workplace: Places) -> None:
-    place = workplace(fresh_sandbox(accounts=100), home=True)
+    place = workplace(fresh_sandbox(accounts=60), home=True)
     process = place.start("sync", NAME)
     until(lambda: upflow_writes(place) >= 10, process)
     process.send_signal(signal.SIGINT)
