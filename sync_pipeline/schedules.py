@@ -111,9 +111,21 @@ def notifier() -> Callable[[SyncFailure], None]:
 def sync_failures(context: dg.RunFailureSensorContext) -> None:
     """Called once for each failed run."""
     run = context.dagster_run
-    steps = [event.event_specific_data for event in context.get_step_failure_events()]
-    reasons = [
-        data.error_display_string.split("\n\nStack Trace")[0] for data in steps if isinstance(data, dg.StepFailureData)
-    ]
-    message = " ".join(reasons) or context.failure_event.message or "no reason recorded"
+    message = " ".join(dict.fromkeys(_reasons(context))) or context.failure_event.message or "no reason recorded"
     notifier()(SyncFailure(run.tags.get(PARTITION_TAG, "unknown"), run.run_id, message))
+
+
+def _reasons(context: dg.RunFailureSensorContext) -> Iterator[str]:
+    """What stopped a run: checks that block, and steps that failed, each in our own words where there are some."""
+    run_id = context.dagster_run.run_id
+    for entry in context.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        evaluation = entry.get_dagster_event().asset_check_evaluation_data
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+            yield evaluation.description or evaluation.check_name
+    for event in context.get_step_failure_events():
+        failure = event.step_failure_data
+        error = failure.error.cause or failure.error if failure.error else None
+        if failure.user_failure_data and failure.user_failure_data.description:
+            yield failure.user_failure_data.description
+        elif error and error.cls_name != "DagsterAssetCheckFailedError":  # said above
+            yield error.message.strip().splitlines()[0]

@@ -34,7 +34,9 @@ def shape_findings(error: ValidationError, tree: Tree) -> Iterator[Finding]:
         elif details["type"] == "extra_forbidden":
             yield path, _unknown(path, model or Organization)
         else:
-            yield path, f"{dotted(path) or 'the file'}: {_sentence(details, path, tree)}"
+            sentence = f"{dotted(path) or 'the file'}: {_sentence(details, path, tree)}"
+            wrong_word = details["type"] == "union_tag_invalid"  # pydantic names the section, the reader wants its key
+            yield (*path, _discriminator(details)) if wrong_word else path, sentence
 
 
 @dataclass
@@ -103,17 +105,22 @@ def _keys(model: type[BaseModel]) -> list[str]:
     return [info.alias or name for name, info in model.model_fields.items()]
 
 
+def _discriminator(details: ErrorDetails) -> str:
+    """The key that says which member of a union is meant."""
+    return str(details["ctx"]["discriminator"]).strip("'")
+
+
 def _sentence(details: ErrorDetails, path: Path, tree: Tree) -> str:
     context, value = details.get("ctx") or {}, details["input"]
     match details["type"]:
         case "missing":
             return _missing(details["loc"], path, tree)
         case "union_tag_not_found":
-            word = str(context["discriminator"]).strip("'")
+            word = _discriminator(details)
             return f"{word} is missing, which says what the other keys mean. Allowed: {', '.join(_choices(details))}."
         case "union_tag_invalid":
             return _choose(
-                f"{str(context['discriminator']).strip(chr(39))} {shown(context['tag'])}",
+                f"{_discriminator(details)} {shown(context['tag'])}",
                 context["tag"],
                 _choices(details),
             )
