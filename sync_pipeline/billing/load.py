@@ -31,8 +31,8 @@ NAMED_LINES = 3
 def load_customers(con: duckdb.DuckDBPyConnection, org: Organization) -> int:
     """Read every customer of the organization's billing system into `billing_customers`, replacing it as a whole.
 
-    Rows go through disk, so memory grows far slower than their number (a million in about 400 MB). Where anything is wrong, the table keeps its old
-    rows.
+    Rows go through disk, so memory grows far slower than their number (a million in about 400 MB). Where anything is
+    wrong, the table keeps its old rows.
 
     Args:
         con: a connection of `Warehouse.connect`, outside a transaction.
