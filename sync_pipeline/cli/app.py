@@ -106,7 +106,8 @@ def sandbox(context: typer.Context) -> None:
         from sync_pipeline.sandbox.__main__ import main
     except ImportError as error:
         raise ConfigurationError(
-            f"The sandbox needs the package {error.name}.", next_step="Install it: pip install 'sync-pipeline[sandbox]'."
+            f"The sandbox needs the package {error.name}.",
+            next_step="Install it: pip install 'sync-pipeline[sandbox]'.",
         ) from error
     raise typer.Exit(main(context.args))
 
