@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -70,76 +68,65 @@ def test_an_empty_folder_says_what_to_do(place: Workplace, capsys: pytest.Captur
     dg.Definitions.validate_loadable(build(place.load()))
 
 
-def change(place: Workplace, name: str, edit: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
-    data = yaml.safe_load(place.yaml(name).read_text(encoding="utf-8"))
-    edit(data)
-    place.yaml(name).write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
+def put(*path: str) -> Callable[[dict, object], None]:  # type: ignore[type-arg]
+    """Sets the value at a place of the file."""
+
+    def edit(data: dict, value: object) -> None:  # type: ignore[type-arg]
+        for key in path[:-1]:
+            data = data.setdefault(key, {})
+        data[path[-1]] = value
+
+    return edit
 
 
-def holds(place: Workplace, name: str) -> int:
-    """Verdicts in the warehouse: what an attack would have dropped."""
-    return len(place.rows(name, "FROM account_mapping")) if place.warehouse(name).path.exists() else 0
+def query(data: dict, value: object) -> None:  # type: ignore[type-arg]
+    del data["billing"]["table"]
+    data["billing"]["query"] = value
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "billing_field",
-        "salesforce_field",
-        "account_field",
-        "contact_field",
-        "portal_field",
-        "table",
-        "column",
-        "query",
-    ],
-)
-def test_a_value_that_tries_to_break_out_is_refused_and_harmless(
-    place: Workplace, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert place.sync("demo_database").exit_code == 0
-    before, calls = holds(place, "demo_database"), place.written_calls()
+ATTACKS = [
+    (put("identifier", "billing_field"), EVIL),
+    (put("identifier", "salesforce_field"), EVIL),
+    (put("identifier", "salesforce_field"), "Id FROM User"),
+    (put("import", "account_fields"), {EVIL: "Field"}),
+    (put("import", "contact_fields"), {"Id FROM User": "Field"}),
+    (put("export", "portal_link", "salesforce_field"), EVIL),
+    (put("billing", "table"), 'customers"; DROP TABLE customers; --'),
+    (put("billing", "columns"), {"name": 'name" FROM customers; DROP TABLE customers; --'}),
+    (query, "SELECT * FROM customers; DROP TABLE customers"),
+    (query, "DROP TABLE customers"),
+    (put("name"), EVIL),
+]
+
+
+def test_values_that_try_to_break_out_are_refused_and_harmless(place: Workplace) -> None:
+    name = "demo_database"
+    assert place.sync(name).exit_code == 0
+    verdicts, calls = place.rows(name, "FROM account_mapping ORDER BY ALL"), place.written_calls()
     database = Path(place.environment["DEMO_DATABASE_URL"].split("///", 1)[1])
-    with closing(sqlite3.connect(database)) as db:
-        ((customers,),) = db.execute("SELECT count(*) FROM customers").fetchall()
-
-    def edit(data: dict) -> None:  # type: ignore[type-arg]
-        match key:
-            case "billing_field" | "salesforce_field":
-                data["identifier"][key] = EVIL
-            case "account_field":
-                data["import"]["account_fields"] = {EVIL: "Field"}
-            case "contact_field":
-                data["import"]["contact_fields"] = {"Id FROM User": "Field"}
-            case "portal_field":
-                data["export"]["portal_link"]["salesforce_field"] = EVIL
-            case "table":
-                data["billing"]["table"] = 'customers"; DROP TABLE customers; --'
-            case "column":
-                data["billing"]["columns"] = {"name": 'name" FROM customers; DROP TABLE customers; --'}
-            case "query":
-                del data["billing"]["table"]
-                data["billing"]["query"] = "SELECT * FROM customers; DROP TABLE customers"
-
-    change(place, "demo_database", edit)
-    result = place.sync("demo_database")
-    assert result.exit_code == 2, result
-    assert all("Traceback" not in error for error in result.errors)
-    assert "demo_database" in " ".join(result.errors)
-    assert holds(place, "demo_database") == before
+    bytes_before = database.read_bytes()
+    original = place.yaml(name).read_text(encoding="utf-8")
+    for edit, value in ATTACKS:
+        data = yaml.safe_load(original)
+        edit(data, value)
+        place.yaml(name).write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
+        result = place.sync(name)
+        assert result.exit_code == 2, (value, result)
+        said = " ".join(result.errors)
+        assert "demo_database" in said, (value, said)
+        assert "Traceback" not in said
+        assert database.read_bytes() == bytes_before, value
+    assert place.rows(name, "FROM account_mapping ORDER BY ALL") == verdicts
     assert place.written_calls() == calls
-    with closing(sqlite3.connect(database)) as db:
-        assert db.execute("SELECT count(*) FROM customers").fetchall() == [(customers,)]
 
 
 def test_words_that_are_only_words_are_kept_as_they_are(place: Workplace) -> None:
-    def edit(data: dict) -> None:  # type: ignore[type-arg]
-        data["label"] = EVIL
-        data["import"]["account_fields"] = {"Industry": EVIL}
-        data["import"]["contact_fields"] = {"Language__c": f"{EVIL} 😀"}
-        data["receivables"]["portal_link_template"] = "https://pay.example.com/{customer_id}?x='%20OR%201=1--"
-
-    change(place, "demo_file", edit)
+    data = yaml.safe_load(place.yaml("demo_file").read_text(encoding="utf-8"))
+    data["label"] = EVIL
+    data["import"]["account_fields"] = {"Industry": EVIL}
+    data["import"]["contact_fields"] = {"Language__c": f"{EVIL} 😀"}
+    data["receivables"]["portal_link_template"] = "https://pay.example.com/{customer_id}?x='%20OR%201=1--"
+    place.yaml("demo_file").write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
     dg.Definitions.validate_loadable(build(place.load()))
     result = place.sync("demo_file")
     assert (result.exit_code, result.errors) == (0, [])
