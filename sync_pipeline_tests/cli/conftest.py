@@ -87,7 +87,7 @@ class Workplace:
         """The command line until it ends."""
         process = self.start(*arguments, **environment)
         try:
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=300)
         finally:
             process.kill()
         return Said(process.returncode, out, err)
@@ -157,7 +157,7 @@ def verdicts_of(con: duckdb.DuckDBPyConnection) -> list[tuple[str, ...]]:
     return found
 
 
-def until(true: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 90) -> None:
+def until(true: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 240) -> None:
     """Wait for something that a process does."""
     deadline = time.monotonic() + seconds
     while not true():

