@@ -19,7 +19,7 @@ from pydantic import PrivateAttr
 
 from sync_pipeline import receivables, salesforce, settings
 from sync_pipeline.errors import ConfigurationError, TransientError
-from sync_pipeline.orgs import Organization, load_organizations
+from sync_pipeline.orgs import Loaded, Organization, load_organizations
 from sync_pipeline.warehouse import Warehouse
 
 PARTITION_TAG = "dagster/partition"
@@ -66,6 +66,7 @@ class Sync(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     _lock: FileLock | None = PrivateAttr(default=None)
     _clients: dict[str, salesforce.Client] = PrivateAttr(default_factory=dict)
+    _loaded: Loaded | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path:
@@ -74,7 +75,7 @@ class Sync(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Hold the organization for this run: a second sync of it, from wherever it is started, must not run beside."""
-        self._clients = {}
+        self._clients, self._loaded = {}, None
         org = context.run.tags.get(PARTITION_TAG) if context.run else None
         if org and not self.dry_run:
             self._lock = hold_organization(self.folder, org)
@@ -87,7 +88,9 @@ class Sync(dg.ConfigurableResource):  # type: ignore[type-arg]
     def organization(self, name: str) -> Organization:
         """The organization's settings as its file says now; ConfigurationError with every problem of a broken file."""
         folder = Path(self.config_dir) if self.config_dir else settings.config_dir()
-        loaded = load_organizations(folder)
+        if self._loaded is None:  # once a run: there may be a thousand files, and a run has thirty steps
+            self._loaded = load_organizations(folder)
+        loaded = self._loaded
         if name in loaded.organizations:
             return loaded.organizations[name]
         problems = loaded.broken.get(name)

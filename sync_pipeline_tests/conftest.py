@@ -16,6 +16,11 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import settings
+
+# How long an example takes says nothing here: the machine may be busy with the other half of the suite.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 SECONDS_TO_START = 60
 """A small world takes one; the machine may be busy."""

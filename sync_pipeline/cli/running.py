@@ -204,7 +204,9 @@ def _read_failure(result: Result, event: dg.DagsterEvent) -> None:
     if failure is not None:
         consequence = failure.metadata.get(CONSEQUENCE)
         kind = getattr(errors, str(consequence.value), errors.SyncError) if consequence else errors.SyncError
-        result.errors.append(failure.description or "")
+        text = failure.description or ""
+        if text not in result.errors:  # a system that is away fails every asset that asks it
+            result.errors.append(text)
         result.exit_code = result.exit_code or kind.exit_code
     elif event.is_run_failure and not result.errors:
         result.errors.append(_first_line(data))

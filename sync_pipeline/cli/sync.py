@@ -57,20 +57,18 @@ def show(results: list[Result]) -> None:
 
 def _chosen(names: list[str], everyone: bool, loaded: Loaded) -> list[str]:
     known = sorted({*loaded.organizations, *loaded.broken})
+    if not known:
+        raise ConfigurationError(
+            "There are no organizations yet.", next_step="Copy config/orgs/_example.yaml and fill it in."
+        )
     if everyone and not names:
-        if not known:
-            raise ConfigurationError(
-                "There are no organizations yet.", next_step="Copy config/orgs/_example.yaml and fill it in."
-            )
         return known
     if not names or everyone:
-        raise ConfigurationError(
-            "Which organizations?", next_step=f"Name some of {', '.join(known) or 'none'}, or say --all."
-        )
+        raise ConfigurationError("Which organizations?", next_step=f"Name some of {', '.join(known)}, or say --all.")
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ConfigurationError(
             f"There is no organization {', '.join(unknown)}.",
-            next_step=f"Those there are: {', '.join(known) or 'none yet'}.",
+            next_step=f"Those there are: {', '.join(known)}.",
         )
     return list(dict.fromkeys(names))
