@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from sync_pipeline import salesforce
 from sync_pipeline.assets.building import organization_asset, outcome
 from sync_pipeline.assets.plans import EXPORT_PLAN, PORTAL_LINKS_PLAN, validated
@@ -34,9 +36,29 @@ def exported_portal_links(step: Step) -> None:
         step.metadata["not exported"] = f"{step.org.where('export')} names no Salesforce field for the portal link."
         return
     plan = validated(salesforce.plan_portal_links(step.con, step.org), EXPORT_PLAN, step.org.name)
-    if not step.dry_run:
+    if step.dry_run:
+        plan = _with_links_to_come(step, plan)
+    else:
         salesforce.write_portal_links(step.con, step.salesforce, step.org, plan)
     outcome(step, EXPORTED_PORTAL_LINKS, plan)
+
+
+def _with_links_to_come(step: Step, plan: pd.DataFrame) -> pd.DataFrame:
+    """A dry run asks for no portal link, but a sync would, and then write it: those accounts belong to what would change."""
+    step.con.register("export_plan", plan)
+    try:
+        return step.con.sql(
+            """
+            FROM export_plan
+            UNION ALL BY NAME
+            SELECT salesforce_account_id, billing_customer_id, NULL AS url FROM planned_portal_links AS asked
+            WHERE action = 'ask' AND NOT EXISTS (
+                FROM export_plan WHERE export_plan.salesforce_account_id = asked.salesforce_account_id
+            )
+            """
+        ).df()
+    finally:
+        step.con.unregister("export_plan")
 
 
 ASSETS = (portal_links, exported_portal_links)

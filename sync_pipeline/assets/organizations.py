@@ -105,7 +105,7 @@ def _files_check(loaded: Loaded) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name="organization_files_are_valid",
         passed=not problems,
-        description=f"{len(problems)} problem(s) in {len(loaded.broken)} file(s)."
+        description=f"{len(problems)} problem(s) in {len({p.file for p in problems})} file(s)."
         if problems
         else "Every file can be used.",
         metadata={

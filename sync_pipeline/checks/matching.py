@@ -17,6 +17,40 @@ def _set_aside(verdict: str, side: str) -> str:
     return f"FROM account_mapping WHERE verdict = '{verdict}' AND {side}"
 
 
+def _vanished(table: str, mapped: str) -> str:
+    """How many records the last sync knew of a side that has none now; no row where that did not happen."""
+    return f"""
+        SELECT count(*) AS known_from_last_sync FROM account_mapping WHERE {mapped} IS NOT NULL
+        HAVING count(*) > 0 AND NOT EXISTS (FROM {table})
+    """
+
+
+_EMPTY_NOW = (
+    "has none left, though the last sync knew some: nothing was matched or written. If that is right, move the organization's "
+    "warehouse file away and sync again."
+)
+
+
+@organization_check("salesforce_accounts", blocking=True)
+def accounts_have_not_vanished(step: Step) -> Finding:
+    """Salesforce still has accounts, if it had any. An organization that is suddenly empty is a wrong login, not a clean-up."""
+    return Finding(
+        rows=_vanished("salesforce_accounts", "salesforce_account_id"),
+        found=f"Salesforce {_EMPTY_NOW}",
+        none="Salesforce has accounts, or never had.",
+    )
+
+
+@organization_check("billing_customers", blocking=True)
+def customers_have_not_vanished(step: Step) -> Finding:
+    """The billing system still has customers, if it had any. An empty export is a broken one until somebody says otherwise."""
+    return Finding(
+        rows=_vanished("billing_customers", "billing_customer_id"),
+        found=f"{step.org.where('billing')}: the billing system {_EMPTY_NOW}",
+        none="The billing system has customers, or never had.",
+    )
+
+
 @organization_check(_MAPPING)
 def accounts_have_identifiers(step: Step) -> Finding:
     """Every Salesforce account has the shared identifier.
@@ -115,6 +149,8 @@ def verdicts_add_up(step: Step) -> Finding:
 
 
 CHECKS = (
+    accounts_have_not_vanished,
+    customers_have_not_vanished,
     accounts_have_identifiers,
     customers_have_identifiers,
     accounts_do_not_share_identifiers,

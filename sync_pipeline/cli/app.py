@@ -7,6 +7,7 @@ try again; 5 a guard stopped the sync; 6 a source can't be read. Of several orga
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -116,12 +117,25 @@ def run() -> None:
     """Run the command line."""
     # Dagster announces its own preview features; whoever runs a command can do nothing about them.
     warnings.filterwarnings("ignore", module="dagster")
+    _end_orderly()
     try:
         app()
     except SyncError as error:
         _fail(error)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end_orderly() -> None:
+    """Let every way of ending us (Ctrl-C, kill, a closed terminal) end what we started: sandbox, web server, run."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # SIGINT too: a shell starts background jobs with it ignored, and our children would inherit that.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # no SIGHUP on Windows
+            signal.signal(getattr(signal, name), interrupt)
 
 
 def _fail(error: SyncError) -> None:

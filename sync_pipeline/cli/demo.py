@@ -147,7 +147,10 @@ def _wait_for_sandbox(process: subprocess.Popen[bytes], folder: Path) -> dict[st
             return dict(json.loads(ready.read_text()))
         if process.poll() is not None:
             lines = (folder / "sandbox.log").read_text(errors="replace").strip().splitlines()
-            raise ConfigurationError(f"The sandbox did not start: {lines[-1] if lines else 'it said nothing.'}")
+            raise ConfigurationError(
+                f"The sandbox did not start: {lines[-1] if lines else 'it said nothing.'}",
+                next_step="If `make ui` or another demo is running, end that first, or use another folder: --data DIR.",
+            )
         time.sleep(0.05)
     raise TransientError(
         f"The sandbox was not ready after {START_SECONDS} seconds.", next_step="Try again with fewer accounts."

@@ -53,4 +53,6 @@ def _print(rows: list[dict[str, str]], loaded: Loaded) -> None:
     for problem in loaded.problems:
         print_error(str(problem))
     if loaded.problems:
-        err.print(f"{len(loaded.problems)} problem(s) in {len(loaded.broken)} file(s); the other organizations work.")
+        files = len({problem.file for problem in loaded.problems})
+        rest = "; the other organizations work" if loaded.organizations else ""
+        err.print(f"{len(loaded.problems)} problem(s) in {files} file(s){rest}.")

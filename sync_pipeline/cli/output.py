@@ -137,10 +137,11 @@ def print_plans(result: Result) -> None:
         if not rows:
             continue
         table = Table(header_style="bold", pad_edge=False)
-        for column in rows[0]:
-            table.add_column(column, overflow="fold")
+        shown = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+        for name in shown:
+            table.add_column(name, overflow="fold")
         for row in rows:
-            table.add_row(*("" if value is None else str(value) for value in row.values()))
+            table.add_row(*("" if row[name] is None else str(row[name]) for name in shown))
         out.print(table)
         if planned > len(rows):
             out.print(f"... and {planned - len(rows):,} more.")

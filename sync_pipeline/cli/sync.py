@@ -43,7 +43,9 @@ def show(results: list[Result]) -> None:
     for result in results:
         if result.dry_run and not result.exit_code:
             print_plans(result)
-    out.print(results_table(results))
+    told = [result for result in results if not result.exit_code]
+    if told:
+        out.print(results_table(told))
     for result in results:
         for error in result.errors:
             print_error(f"{result.organization}: {error}")
@@ -63,7 +65,9 @@ def _chosen(names: list[str], everyone: bool, loaded: Loaded) -> list[str]:
         )
     if everyone and not names:
         return known
-    if not names or everyone:
+    if everyone:
+        raise ConfigurationError("Names and --all do not go together.", next_step="Say one of them.")
+    if not names:
         raise ConfigurationError("Which organizations?", next_step=f"Name some of {', '.join(known)}, or say --all.")
     unknown = [name for name in names if name not in known]
     if unknown:

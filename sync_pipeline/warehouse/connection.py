@@ -114,7 +114,7 @@ class Warehouse:
         if self.path.exists():
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # contacts and links: the owner alone
             with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".new-") as folder:
                 fresh = Path(folder) / self.path.name
                 duckdb.connect(fresh).close()

@@ -25,6 +25,8 @@ GRAPH = {
 CHECKS = {
     "organizations": {"organization_files_are_valid", "organizations_are_not_overdue"},
     "salesforce_fields": {"identifier_field_has_supported_type", "configured_fields_can_be_used"},
+    "salesforce_accounts": {"accounts_have_not_vanished"},
+    "billing_customers": {"customers_have_not_vanished"},
     "account_mapping": {
         "accounts_have_identifiers",
         "customers_have_identifiers",
@@ -49,6 +51,8 @@ CHECKS = {
 BLOCKING = {
     "identifier_field_has_supported_type",
     "configured_fields_can_be_used",
+    "accounts_have_not_vanished",
+    "customers_have_not_vanished",
     "one_to_one_holds",
     "verdicts_add_up",
 }

@@ -246,3 +246,19 @@ def test_contacts_left_with_a_customer_that_is_no_longer_matched_are_shown(step:
         "VALUES ('c1', 'contacts', 'set_aside'), ('c2', 'contacts', 'in_flight')"
     )
     assert judge(step, "contacts_stay_with_matched_customers").metadata["count"].value == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "mapped"),
+    [
+        ("accounts_have_not_vanished", {"salesforce_account_id": ACCOUNTS[0]}),
+        ("customers_have_not_vanished", {"billing_customer_id": "c1"}),
+    ],
+)
+def test_a_side_that_is_suddenly_empty_stops_everything(step: Step, name: str, mapped: dict[str, str]) -> None:
+    put_mapping(step, **mapped, verdict="no_counterpart")
+    result = judge(step, name)
+    assert not result.passed
+    assert result.severity == dg.AssetCheckSeverity.ERROR
+    put_record(step, ACCOUNTS[1], "c2")
+    assert judge(step, name).passed
