@@ -5,7 +5,6 @@ Settings are read again in every run, so that a corrected YAML file takes effect
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,5 +133,4 @@ def hold_organization(folder: Path, org: str) -> FileLock:
             f"Another sync of organization {org} is running on this machine.",
             next_step="Wait for it to end, then try again.",
         ) from None
-    os.utime(path)
     return lock

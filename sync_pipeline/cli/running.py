@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ HARMLESS = {
 """Columns of a plan that are shown as they stand; whatever else a plan has is masked, so that nothing new slips through."""
 RETRY_SECONDS = 5.0
 """Before a step is tried again; shorter than in a scheduled run, because somebody is watching."""
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Run configuration: Dagster's own log stays out of the terminal; it stands in the instance."""
 
 
 @dataclass
@@ -104,15 +107,12 @@ def _run(name: str, loaded: Loaded, instance: dg.DagsterInstance, dry_run: bool)
             _close_dead_runs(instance, name, folder)
         config = {"dry_run": dry_run, "data_dir": str(folder), "retry_seconds": RETRY_SECONDS}
         job = build(loaded).resolve_job_def(sync_job.name)
-        with dg.DagsterInstance.ephemeral() if dry_run else _borrowed(instance) as used:
+        with dg.DagsterInstance.ephemeral() if dry_run else nullcontext(instance) as used:
             run = job.execute_in_process(
                 partition_key=name,
                 instance=used,
                 raise_on_error=False,
-                run_config={
-                    "resources": {"sync": {"config": config}},
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                },
+                run_config={"resources": {"sync": {"config": config}}, **_QUIET},
             )
         if _interrupted(run.all_events):
             raise KeyboardInterrupt
@@ -127,7 +127,7 @@ def look_after_organizations(loaded: Loaded, instance: dg.DagsterInstance) -> No
     build(loaded).resolve_job_def(organizations_job.name).execute_in_process(
         instance=instance,
         raise_on_error=False,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config=_QUIET,
     )
 
 
@@ -145,11 +145,6 @@ def _workplace(name: str, dry_run: bool) -> Iterator[Path]:
                 for file in warehouse.parent.glob(f"{name}.duckdb*"):  # the file and its write-ahead log
                     shutil.copy2(file, Path(copy) / "warehouse")
         yield Path(copy)
-
-
-@contextmanager
-def _borrowed(instance: dg.DagsterInstance) -> Iterator[dg.DagsterInstance]:
-    yield instance
 
 
 def _close_dead_runs(instance: dg.DagsterInstance, name: str, folder: Path) -> None:

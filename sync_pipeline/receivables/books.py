@@ -22,9 +22,6 @@ NOW = "(now() AT TIME ZONE 'UTC')"
 _BLANK = r"[\s\p{Z}\x{200B}\x{FEFF}]+"
 _ADDRESS = r"""[^@\s,;:<>()"\x{5B}\x{5D}\\]+@[^@\s,;:<>()"\x{5B}\x{5D}\\.]+(\.[^@\s,;:<>()"\x{5B}\x{5D}\\.]+)+"""
 
-NOT_ON_PLATFORM = "NOT_ON_PLATFORM"
-AMBIGUOUS_ON_PLATFORM = "AMBIGUOUS_ON_PLATFORM"
-
 
 def text(expression: str) -> str:
     """SQL: the text without white space of any kind around it; null where nothing is left."""
