@@ -99,6 +99,8 @@ class SalesforceSettings(Section):
     """How the sync logs in: client_credentials or jwt."""
     api_version: ApiVersion = "66.0"
     """Version of Salesforce's API, in quotes; 58.0 or newer."""
+    full_read_days: int = Field(default=7, ge=1, le=90)
+    """Days after which everything is read again, because formula fields and purged records leave no trace."""
     ca_file: Setting | None = None
     """A certificate authority (PEM) to trust instead of the system's, relative to this file. Only for private hosts."""
 

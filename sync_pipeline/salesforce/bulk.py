@@ -1,32 +1,24 @@
-"""Bulk API 2.0 queries: result pages stream to disk, complete or not at all.
+"""Bulk API 2.0 jobs: a query job is made, waited for and downloaded, complete or not at all.
 
 Source: Salesforce Bulk API 2.0 Developer Guide, "Query". simple-salesforce's own bulk2 holds every page in memory,
 waits five seconds before it first looks, and starts from nothing where a download breaks; hence this module, on the
-same session.
+same session. How pages come to disk stands in `pages.py`.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import requests
-
-from sync_pipeline import http
 from sync_pipeline.errors import ConfigurationError, SyncError, TransientError
-from sync_pipeline.progress import report
 from sync_pipeline.salesforce.client import Client
+from sync_pipeline.salesforce.pages import Result, result_pages
 from sync_pipeline.salesforce.session import ApiRefusal
 
 log = logging.getLogger(__name__)
-
-PAGE_RECORDS = 50_000
-"""Records a page: some megabytes, so that a broken download repeats little and DuckDB reads a page in one piece."""
 
 FIRST_WAIT, LONGEST_WAIT = 0.05, 10.0
 """Seconds between looks at a job: doubled each time, because each look costs a request of the day's limit."""
@@ -34,15 +26,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.05, 10.0
 JOB_PATIENCE = 4 * 3600.0
 """Seconds after which a job is given up (and aborted)."""
 
-CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A complete result: CSV pages in order, each with the header, and how many records they hold together."""
-
-    pages: list[Path]
-    records: int
+Operation = Literal["query", "queryAll"]
+"""`queryAll` reads what is deleted or merged away as well."""
 
 
 class _StartAgain(Exception):
@@ -58,7 +43,9 @@ def bulk_query(client: Client, soql: str, folder: Path) -> list[Path]:
     return download(client, soql, folder).pages
 
 
-def download(client: Client, soql: str, folder: Path, *, what: str = "records read") -> Result:
+def download(
+    client: Client, soql: str, folder: Path, *, what: str = "records read", operation: Operation = "query"
+) -> Result:
     """Run `soql` as a Bulk API 2.0 query and download every page of its result.
 
     A page whose download breaks is asked for again; a session that expires is renewed; a job or locator that is gone,
@@ -69,6 +56,7 @@ def download(client: Client, soql: str, folder: Path, *, what: str = "records re
         soql: a query Bulk can run (no compound fields, no aggregates).
         folder: an existing folder for the pages; only complete pages carry their final name.
         what: named in progress reports.
+        operation: whether deleted records are read too.
 
     Raises:
         ConfigurationError: Salesforce refuses the query, or the job failed or was aborted; with Salesforce's message.
@@ -76,11 +64,11 @@ def download(client: Client, soql: str, folder: Path, *, what: str = "records re
         TransientError: Salesforce is away, or the result stays incomplete.
     """
     try:
-        return _attempt(client, soql, folder, what)
+        return _attempt(client, soql, folder, what, operation)
     except _StartAgain as first:
         log.warning("Salesforce: %s; the query is run again", first.reason)
     try:
-        return _attempt(client, soql, folder, what)
+        return _attempt(client, soql, folder, what, operation)
     except _StartAgain as second:
         raise TransientError(
             f"Salesforce could not deliver the result of a Bulk query, twice: {second.reason}.",
@@ -88,21 +76,21 @@ def download(client: Client, soql: str, folder: Path, *, what: str = "records re
         ) from second
 
 
-def _attempt(client: Client, soql: str, folder: Path, what: str) -> Result:
-    job = client.call("POST", "/jobs/query", json={"operation": "query", "query": soql})
+def _attempt(client: Client, soql: str, folder: Path, what: str, operation: Operation) -> Result:
+    job = client.call("POST", "/jobs/query", json={"operation": operation, "query": soql})
     path = f"/jobs/query/{job['id']}"
     try:
         done = finished(client, path)
         if done["state"] != "JobComplete":
             raise job_error(done)
         expected = int(done["numberRecordsProcessed"])
-        result = _pages(client, path, folder, what, expected)
+        result = result_pages(client, path, folder, what, expected)
     except ApiRefusal as refusal:
         # The query itself was accepted, so a refusal now means that the job or its locator is gone.
         raise _StartAgain(f"{refusal.code}: {refusal.reason}") from refusal
     if result.records != expected:
         raise _StartAgain(f"the job counted {expected} records, its pages {result.records}")
-    return result
+    return result if expected else Result([], 0)
 
 
 def finished(client: Client, path: str) -> dict[str, Any]:
@@ -140,54 +128,3 @@ def job_error(job: dict[str, Any]) -> SyncError:
     if any(word in reason.upper() for word in ("TIMEOUT", "TIMED OUT", "LOCK", "UNAVAILABLE", "RETRIES")):
         return TransientError(message, next_step="Sync again later.")
     return ConfigurationError(message, next_step="Setup > Bulk Data Load Jobs shows the job.")
-
-
-def _pages(client: Client, path: str, folder: Path, what: str, expected: int) -> Result:
-    pages: list[Path] = []
-    records, locator = 0, ""
-    # A result without records has no page worth reading.
-    while locator != "null" and expected:
-        page = folder / f"page-{len(pages):05d}.csv"
-        count, locator = _page(client, f"{client.data_url}{path}/results", locator, page)
-        pages.append(page)
-        records += count
-        report(what, records, expected)
-    return Result(pages, records)
-
-
-def _page(client: Client, url: str, locator: str, page: Path) -> tuple[int, str]:
-    """Download one page, again where it breaks off. Returns its number of records and the locator of the next page."""
-    params = {"maxRecords": str(PAGE_RECORDS)} | ({"locator": locator} if locator else {})
-    with http.translated("Salesforce"):
-        for retry in range(http.RETRIES + 1):
-            try:
-                return _stream(client, url, params, page)
-            except (
-                http.BROKEN_CONNECTION
-            ) as error:  # while the body was read; until then, the session tries again itself
-                if retry == http.RETRIES:
-                    raise
-                log.info("Salesforce: %s broke off (%s); asking for it again", page.name, type(error).__name__)
-            time.sleep(http.backoff(retry))
-    raise AssertionError("the last try returns or raises")
-
-
-def _stream(client: Client, url: str, params: dict[str, str], page: Path) -> tuple[int, str]:
-    part = page.with_suffix(".part")
-    headers = {"Accept": "text/csv"}
-    with client.session.get(url, params=params, headers=headers, stream=True) as response, part.open("wb") as file:
-        for chunk in response.iter_content(CHUNK):  # raises where the body is shorter than announced
-            file.write(chunk)
-        count, locator = _announced(response)
-    os.replace(part, page)
-    return count, locator
-
-
-def _announced(response: requests.Response) -> tuple[int, str]:
-    try:
-        return int(response.headers["Sforce-NumberOfRecords"]), response.headers["Sforce-Locator"] or "null"
-    except (KeyError, ValueError):
-        raise TransientError(
-            "Salesforce answered a page of a Bulk result without its number of records or the next locator.",
-            next_step="Sync again later; a proxy that drops headers would do this always.",
-        ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -74,12 +75,31 @@ class Client:
                 ) from refusal
         return self._described[object_name]
 
-    def query(self, soql: str) -> Iterator[dict[str, Any]]:
+    def query(self, soql: str, *, deleted_too: bool = False) -> Iterator[dict[str, Any]]:
         """Rows of a REST query as they arrive, without Salesforce's `attributes`. What is large reads `bulk_query`."""
         with translated("Salesforce"):
-            for row in self._salesforce.query_all_iter(soql):
+            for row in self._salesforce.query_all_iter(soql, include_deleted=deleted_too):
                 row.pop("attributes", None)
                 yield row
+
+    def count(self, object_name: str, condition: str, *, deleted_too: bool = False) -> int:
+        """How many records meet a condition of SOQL; one request."""
+        path = "/queryAll" if deleted_too else "/query"
+        soql = f"SELECT COUNT() FROM {object_name} WHERE {condition}"
+        return int(self.call("GET", path, params={"q": soql})["totalSize"])
+
+    def deleted(self, object_name: str, since: datetime, until: datetime) -> tuple[list[str], datetime | None]:
+        """Ids of records deleted between two moments (UTC, whole minutes), and from when on Salesforce knows deletions.
+
+        Source: REST API Developer Guide, "sObject Get Deleted"; deletions are known for 15 days.
+
+        Raises:
+            ApiRefusal: the object keeps no record of deletions, the window is refused, or there are too many.
+        """
+        window = {"start": f"{since:%Y-%m-%dT%H:%M:%S}+00:00", "end": f"{until:%Y-%m-%dT%H:%M:%S}+00:00"}
+        answer = self.call("GET", f"/sobjects/{object_name}/deleted/", params=window)
+        earliest = answer.get("earliestDateAvailable")
+        return [item["id"] for item in answer["deletedRecords"]], _utc(earliest) if earliest else None
 
     def limits(self) -> dict[str, Any]:
         """What the organization may use, and what is left of it."""
@@ -91,3 +111,8 @@ class Client:
         """Send one request to `path` below `/services/data/vXX.X` and return the JSON it answers."""
         with translated("Salesforce"):
             return self.session.request(method, f"{self.data_url}{path}", **kwargs).json()
+
+
+def _utc(moment: str) -> datetime:
+    """A moment as Salesforce's JSON writes it (2026-11-24T14:00:00.000+0000): UTC, without a zone."""
+    return datetime.fromisoformat(moment).astimezone(UTC).replace(tzinfo=None)

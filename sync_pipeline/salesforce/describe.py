@@ -17,7 +17,7 @@ from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.orgs.models import Organization, WarehouseSettings
 from sync_pipeline.salesforce.client import Client
 
-ACCOUNT, CONTACT = "Account", "Contact"
+ACCOUNT, CONTACT, USER = "Account", "Contact", "User"
 
 STANDARD_FIELDS = {
     ACCOUNT: ("Id", "Name", "OwnerId", "CreatedDate", "SystemModstamp"),

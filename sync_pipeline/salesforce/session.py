@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import email.utils
 import logging
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -52,6 +56,7 @@ class SalesforceSession(ApiSession):
         super().__init__(ca_file=ca_file, retried_statuses=BUSY_STATUSES)
         self._log_in = log_in
         self._lock = threading.Lock()
+        self._clock: tuple[datetime, float] | None = None
         self._token = log_in()
         self.instance_url = self._token.instance_url
         if is_loopback(urlsplit(self.instance_url).hostname or ""):
@@ -80,10 +85,24 @@ class SalesforceSession(ApiSession):
             code, reason = spoken(response)
         raise explained(str(method).upper(), response, code, reason)
 
+    def server_time(self) -> datetime | None:
+        """What time it is at Salesforce, rounded up to the next second: UTC, without a zone. None before an answer said so.
+
+        Changes are read between two moments of Salesforce's clock; this machine's may be wrong.
+        """
+        if self._clock is None:
+            return None
+        said, at = self._clock
+        return (said + timedelta(seconds=time.monotonic() - at + 1)).replace(microsecond=0)
+
     def _send(self, token: Token, method: str | bytes, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         headers = {k: v for k, v in (kwargs.pop("headers", None) or {}).items() if k != "X-PrettyPrint"}
         headers["Authorization"] = f"Bearer {token.access_token}"
-        return super().request(method, url, *args, headers=headers, **kwargs)
+        response = super().request(method, url, *args, headers=headers, **kwargs)
+        with suppress(ValueError):  # an answer without a date, or with none that can be read
+            said = email.utils.parsedate_to_datetime(response.headers.get("Date", ""))
+            self._clock = said.astimezone(UTC).replace(tzinfo=None), time.monotonic()
+        return response
 
     def _renewed(self, refused: Token) -> Token:
         """A session other than the refused one. Of several threads that are refused at once, one logs in."""

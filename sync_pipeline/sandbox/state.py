@@ -225,6 +225,11 @@ TABLES = (
 )
 INDEXES = (
     'CREATE INDEX IF NOT EXISTS contact_account ON contact (org, "AccountId")',
+    # Salesforce has an index on it too.
+    *(
+        f'CREATE INDEX IF NOT EXISTS {table}_stamp ON "{table}" (org, "SystemModstamp")'
+        for table in ("account", "contact")
+    ),
     "CREATE UNIQUE INDEX IF NOT EXISTS upflow_customer_external ON upflow_customer (org, externalId)",
     "CREATE UNIQUE INDEX IF NOT EXISTS upflow_customer_position ON upflow_customer (org, position)",
     "CREATE INDEX IF NOT EXISTS upflow_contact_customer ON upflow_contact (org, customer_id, position_in_list)",

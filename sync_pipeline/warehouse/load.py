@@ -55,12 +55,25 @@ def replace_table(
     Returns:
         The number of rows the table now holds.
     """
-    columns = ", ".join(f"CAST({quote(c.name)} AS {c.type}) AS {quote(c.name)}" for c in table.columns)
     with transaction(con):
-        con.execute(f"CREATE OR REPLACE TABLE {qualified(table)} AS SELECT {columns} FROM ({select_sql})", params)
+        con.execute(f"CREATE OR REPLACE TABLE {qualified(table)} AS {_typed(table, select_sql)}", params)
         counted = con.fetchone()
         describe(con, table)
     return int(counted[0]) if counted else 0
+
+
+def insert_rows(
+    con: duckdb.DuckDBPyConnection, table: Table, select_sql: str, params: Sequence[object] | dict[str, object] = ()
+) -> int:
+    """Add the rows of `select_sql` to `table`; otherwise as `replace_table`. Returns how many were added."""
+    con.execute(f"INSERT INTO {qualified(table)} BY NAME {_typed(table, select_sql)}", params)
+    counted = con.fetchone()
+    return int(counted[0]) if counted else 0
+
+
+def _typed(table: Table, select_sql: str) -> str:
+    columns = ", ".join(f"CAST({quote(c.name)} AS {c.type}) AS {quote(c.name)}" for c in table.columns)
+    return f"SELECT {columns} FROM ({select_sql})"
 
 
 def describe(con: duckdb.DuckDBPyConnection, table: Table) -> None:

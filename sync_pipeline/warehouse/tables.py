@@ -112,6 +112,30 @@ SALESFORCE_CONTACTS = Table(
         _C("modified_at", "TIMESTAMP", "SystemModstamp (UTC)."),
     ),
 )
+SALESFORCE_READS = Table(
+    "salesforce_reads",
+    "How far each Salesforce object has been read, so that the next sync reads only what has changed since.",
+    (
+        _C("object", "VARCHAR", "Account, Contact or User."),
+        _C("organization_id", "VARCHAR", "Organization it was read from."),
+        _C("fields", "VARCHAR", "Fields that were read; other fields make the next read a whole one."),
+        _C("read_until", "TIMESTAMP", "Changes before this moment of Salesforce's clock (UTC) are in the table."),
+        _C("whole_read_at", "TIMESTAMP", "When every record was last read (UTC)."),
+        _C("why_whole", "VARCHAR", "Why the last read was a whole one; null where it read changes only."),
+        _C("changed", "BIGINT", "Records the last read brought."),
+        _C("removed", "BIGINT", "Records the last read took away."),
+    ),
+)
+SALESFORCE_MERGES = Table(
+    "salesforce_merges",
+    "The ledger of merged accounts: kept after Salesforce has emptied its recycle bin.",
+    (
+        _C("merged_account_id", "VARCHAR", "Account that was merged away, 18 characters; unique."),
+        _C("survivor_id", "VARCHAR", "Account it was merged into, which may have been merged away itself since."),
+        _C("identifier", "VARCHAR", "The shared identifier of the account merged away, as it stood; null where empty."),
+        _C("merged_at", "TIMESTAMP", "SystemModstamp of the account merged away (UTC)."),
+    ),
+)
 BILLING_CUSTOMERS = Table(
     "billing_customers",
     "Every customer of the billing system, one row shape for all systems.",
@@ -354,6 +378,8 @@ TABLES: dict[str, Table] = {
         SALESFORCE_ACCOUNTS,
         SALESFORCE_USERS,
         SALESFORCE_CONTACTS,
+        SALESFORCE_READS,
+        SALESFORCE_MERGES,
         BILLING_CUSTOMERS,
         ACCOUNT_MAPPING,
         IMPORTED_OWNERS,

@@ -21,7 +21,7 @@ def serve(folder: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(State(folder / "state.sqlite")), log_level="critical")
+    config = uvicorn.Config(create_app(State(folder / "state.sqlite"), page_rows=10), log_level="critical")
     config.load()
     config.ssl = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(config.ssl)

@@ -14,20 +14,24 @@ from sync_pipeline.progress import watched
 from sync_pipeline.salesforce import bulk
 from sync_pipeline.salesforce.client import Client
 from sync_pipeline.salesforce.login import Token
+from sync_pipeline.salesforce.pages import Result
 from sync_pipeline.salesforce.session import SalesforceSession
 from sync_pipeline_tests.salesforce.scripted import Reply, Request, Server, serving
 
 EXPIRED = Reply(401, [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}])
+PAGE_0, PAGE_1 = '"Id"\n"1"\n"2"\n', '"Id"\n"3"\n"4"\n'
 Override = Callable[[Request], Reply | None]
+
+
+COMPLETE = {"id": "750x", "state": "JobComplete"}
 
 
 class Organization:
     """Serves one job with three pages of two records; `override` is asked first."""
 
-    pages = ('"Id"\n"1"\n"2"\n', '"Id"\n"3"\n"4"\n', '"Id"\n"5"\n"6"\n')
-
-    def __init__(self, override: Override = lambda request: None) -> None:
+    def __init__(self, override: Override = lambda request: None, pages: int = 3) -> None:
         self.override = override
+        self.pages = tuple(f'"Id"\n"{2 * page + 1}"\n"{2 * page + 2}"\n' for page in range(pages))
         self.logins = 0
         self.server: Server
 
@@ -37,17 +41,18 @@ class Organization:
         if request.method == "POST":
             return Reply(200, {"id": "750x", "state": "UploadComplete"})
         if "/results" not in request.path:
-            return Reply(200, {"id": "750x", "state": "JobComplete", "numberRecordsProcessed": 6})
-        found = re.search(r"locator=(\d)", request.path)
+            return Reply(200, COMPLETE | {"numberRecordsProcessed": 2 * len(self.pages)})
+        found = re.search(r"locator=(\d+)", request.path)
         index = int(found[1]) if found else 0
         following = str(index + 1) if index + 1 < len(self.pages) else "null"
-        return Reply(200, self.pages[index], {"Sforce-NumberOfRecords": "2", "Sforce-Locator": following})
+        count = str(self.pages[index].count("\n") - 1)
+        return Reply(200, self.pages[index], {"Sforce-NumberOfRecords": count, "Sforce-Locator": following})
 
     def log_in(self) -> Token:
         self.logins += 1
         return Token(f"token-{self.logins}", self.server.url)
 
-    def download(self, folder: Path) -> bulk.Result:
+    def download(self, folder: Path) -> Result:
         with serving(self) as self.server, SalesforceSession(self.log_in) as session:
             return bulk.download(Client(session, "66.0"), "SELECT Id FROM Account", folder)
 
@@ -64,30 +69,37 @@ def always(method: str, part: str, reply: Reply) -> Override:
 
 def test_every_page_reaches_the_disk(tmp_path: Path) -> None:
     seen = []
+    organization = Organization()
     with watched(lambda what, done, total: seen.append((done, total))):
-        result = Organization().download(tmp_path)
-    assert [page.read_text() for page in result.pages] == list(Organization.pages)
+        result = organization.download(tmp_path)
+    assert [page.read_text() for page in result.pages] == list(organization.pages)
     assert (result.records, seen) == (6, [(2, 6), (4, 6), (6, 6)])
     assert sorted(tmp_path.iterdir()) == result.pages
 
 
 def test_an_organization_without_records_has_no_pages(tmp_path: Path) -> None:
-    none = {"id": "750x", "state": "JobComplete", "numberRecordsProcessed": 0}
-    organization = Organization(always("GET", "jobs/query/750x$", Reply(200, none)))
-    assert organization.download(tmp_path) == bulk.Result([], 0)
+    organization = Organization(always("GET", "jobs/query/750x$", Reply(200, COMPLETE | {"numberRecordsProcessed": 0})))
+    organization.pages = ('"Id"\n',)
+    assert organization.download(tmp_path) == Result([], 0)
+
+
+def test_a_job_that_counts_none_though_its_page_has_some_is_not_believed(tmp_path: Path) -> None:
+    organization = Organization(always("GET", "jobs/query/750x$", Reply(200, COMPLETE | {"numberRecordsProcessed": 0})))
+    with pytest.raises(TransientError, match="counted 0 records, its pages 6"):
+        organization.download(tmp_path)
 
 
 def test_a_page_that_breaks_off_is_asked_for_again_and_only_that(tmp_path: Path) -> None:
-    cut = Reply(200, Organization.pages[1], {"Sforce-NumberOfRecords": "2", "Sforce-Locator": "2"}, missing_bytes=5)
+    cut = Reply(200, PAGE_1, {"Sforce-NumberOfRecords": "2", "Sforce-Locator": "2"}, missing_bytes=5)
     organization = Organization(once("GET", "locator=1", cut))
     result = organization.download(tmp_path)
-    assert [page.read_text() for page in result.pages] == list(Organization.pages)
+    assert [page.read_text() for page in result.pages] == list(organization.pages)
     assert len(organization.server.asked("GET", "/results")) == 4
     assert len(organization.server.asked("POST")) == 1
 
 
 def test_a_page_that_always_breaks_off_is_transient_and_leaves_no_page(tmp_path: Path) -> None:
-    cut = Reply(200, Organization.pages[1], {"Sforce-NumberOfRecords": "2", "Sforce-Locator": "2"}, missing_bytes=5)
+    cut = Reply(200, PAGE_1, {"Sforce-NumberOfRecords": "2", "Sforce-Locator": "2"}, missing_bytes=5)
     with pytest.raises(TransientError):
         Organization(always("GET", "locator=1", cut)).download(tmp_path)
     assert not (tmp_path / "page-00001.csv").exists()
@@ -165,7 +177,7 @@ def test_pages_that_hold_fewer_records_than_counted_start_again_once(tmp_path: P
 
 def test_a_page_without_its_headers_is_not_trusted(tmp_path: Path) -> None:
     with pytest.raises(TransientError, match="number of records"):
-        Organization(always("GET", "results", Reply(200, Organization.pages[0]))).download(tmp_path)
+        Organization(always("GET", "results", Reply(200, PAGE_0))).download(tmp_path)
 
 
 @pytest.mark.parametrize(

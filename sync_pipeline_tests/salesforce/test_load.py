@@ -14,8 +14,8 @@ import pytest
 from sync_pipeline import salesforce
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, TransientError
 from sync_pipeline.orgs.models import Organization
-from sync_pipeline.salesforce import Client, bulk
-from sync_pipeline.salesforce.bulk import Result
+from sync_pipeline.salesforce import Client, pages
+from sync_pipeline.salesforce.pages import Result
 from sync_pipeline_tests.salesforce.conftest import Served
 from sync_pipeline_tests.salesforce.organizations import connected
 from sync_pipeline_tests.sandbox.salesforce import world
@@ -23,6 +23,11 @@ from sync_pipeline_tests.sandbox.salesforce import world
 IMPORTS = {"account_fields": {"Industry": "Industry", "segment__c": "Segment"}, "contact_fields": {"Language__c": "L"}}
 HEADER = '"Id","Name","Billing_Id__c","OwnerId","CreatedDate","SystemModstamp"\n'
 EXPORT = {"portal_link": {"salesforce_field": "Portal_Link__c"}}
+
+
+def forget(con: duckdb.DuckDBPyConnection) -> None:
+    """What is read next is read whole."""
+    con.execute("DELETE FROM salesforce_reads")
 
 
 def rows(con: duckdb.DuckDBPyConnection, table: str, key: str) -> dict[str, dict[str, Any]]:
@@ -101,6 +106,7 @@ def test_an_empty_organization_is_an_empty_table(
     salesforce.load_accounts(con, client, org)
     for table in ("account", "contact"):
         served.state.db.execute(f"DELETE FROM {table}")
+    forget(con)
     assert salesforce.load_accounts(con, client, org) == salesforce.load_contacts(con, client, org) == 0
     assert con.sql("SELECT count(*) FROM salesforce_accounts").fetchall() == [(0,)]
     assert con.sql("FROM salesforce_accounts").columns[0] == "account_id"
@@ -141,8 +147,8 @@ def test_the_organization_is_one_row(con: duckdb.DuckDBPyConnection, served: Ser
 
 @pytest.fixture
 def many(served: Served, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Accounts on several pages."""
-    monkeypatch.setattr(bulk, "PAGE_RECORDS", 10)
+    """Accounts on several pages, which the stand-in names."""
+    monkeypatch.setattr(pages, "PAGE_RECORDS", 10)
     return len(world.many_accounts(served.state, 40)) + 3
 
 
@@ -199,6 +205,7 @@ def test_what_lasts_is_told_and_leaves_the_old_rows(
     salesforce.load_accounts(con, client, org)
     served.state.db.execute("DELETE FROM account WHERE \"Name\" LIKE 'Many%'")
     world.many_accounts(served.state, 20)
+    forget(con)
     served.fault(**fault, times=0)
     with pytest.raises(error):
         salesforce.load_accounts(con, client, org)
@@ -232,12 +239,13 @@ def test_a_page_that_is_not_what_was_announced_is_not_loaded(
     org: Organization,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def download(client: Client, soql: str, folder: Path, *, what: str) -> Result:
+    def download(client: Client, soql: str, folder: Path, *, what: str, operation: str) -> Result:
         (folder / "page.csv").write_text(page)
         return Result([folder / "page.csv"], 2)
 
     salesforce.load_accounts(con, client, org)
-    monkeypatch.setattr("sync_pipeline.salesforce.load.download", download)
+    forget(con)
+    monkeypatch.setattr("sync_pipeline.salesforce.reading.download", download)
     with pytest.raises(error) as caught:
         salesforce.load_accounts(con, client, org)
     assert "yesterday" not in str(caught.value)

@@ -42,6 +42,15 @@ _CHANGES = (
 )
 """Counts changes of records, whoever makes them, so that a Bulk result is rendered again only when it could differ."""
 
+_STAMPS = tuple(
+    f'CREATE TRIGGER IF NOT EXISTS "salesforce_{table}_stamp" AFTER UPDATE ON "{table}" '
+    'WHEN new."SystemModstamp" IS old."SystemModstamp" BEGIN '
+    f"UPDATE \"{table}\" SET \"SystemModstamp\" = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') "
+    'WHERE org = new.org AND "Id" = new."Id"; END'
+    for table in ("account", "contact", "user")
+)
+"""Moves the stamp of a record that somebody changes behind the stand-in's back, as Salesforce would."""
+
 Answer = Callable[[Api, Request], Awaitable[Response]]
 
 
@@ -52,7 +61,7 @@ def create_app(state: State, *, page_rows: int = PAGE_ROWS) -> Starlette:
         state: the sandbox's state; files of Bulk jobs go into `salesforce/` beside it.
         page_rows: rows of a Bulk result page when the client does not say.
     """
-    for statement in _CHANGES:
+    for statement in (*_CHANGES, *_STAMPS):
         state.db.execute(statement)
     api = Api(state, page_rows)
     files = state.folder / "salesforce"

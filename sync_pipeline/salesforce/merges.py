@@ -1,0 +1,57 @@
+"""The ledger of merged accounts. A merge deletes the losers and leaves the winner's id on them (`MasterRecordId`).
+
+Salesforce forgets that when it empties its recycle bin; the ledger does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import duckdb
+
+from sync_pipeline.salesforce.describe import ACCOUNT, find_field
+from sync_pipeline.salesforce.reading import Reading
+from sync_pipeline.warehouse.load import insert_rows, quote
+from sync_pipeline.warehouse.tables import SALESFORCE_MERGES
+
+MASTER = "MasterRecordId"
+
+
+@contextmanager
+def merged_away(con: duckdb.DuckDBPyConnection, reading: Reading) -> Iterator[str | None]:
+    """While the block lasts, the accounts that were merged away and are still in the recycle bin, as a FROM clause.
+
+    None for other objects, and where the connected user may not see the field that tells. A whole read leaves deleted
+    records out, so they are asked for by themselves: by REST query, because they are few.
+    """
+    if reading.object_name != ACCOUNT or find_field(reading.client, ACCOUNT, MASTER) is None:
+        yield None
+        return
+    asked = replace(reading, by_rest=True, what="merges read")
+    soql = asked.soql("IsDeleted", MASTER, where=f"IsDeleted = true AND {MASTER} != null")
+    with asked.rows(con, soql, deleted_too=True) as rows:
+        yield rows.source
+
+
+def note_merges(con: duckdb.DuckDBPyConnection, reading: Reading, source: str | None) -> None:
+    """Note the merges among the accounts of `source`, and forget those of accounts that live again.
+
+    Call it when the table of accounts is up to date, in the same transaction.
+    """
+    if reading.object_name != ACCOUNT:
+        return
+    if source is not None:
+        con.execute(
+            f"""CREATE OR REPLACE TEMP TABLE merges_found AS
+            SELECT "Id" AS merged_account_id, {quote(MASTER)} AS survivor_id,
+                {reading.columns["identifier"]} AS identifier, {reading.columns["modified_at"]} AS merged_at
+            FROM {source} WHERE "IsDeleted" = 'true' AND {quote(MASTER)} IS NOT NULL"""
+        )
+        con.execute(
+            "DELETE FROM salesforce_merges WHERE merged_account_id IN (SELECT merged_account_id FROM merges_found)"
+        )
+        insert_rows(con, SALESFORCE_MERGES, "FROM merges_found")
+        con.execute("DROP TABLE temp.merges_found")
+    con.execute("DELETE FROM salesforce_merges WHERE merged_account_id IN (SELECT account_id FROM salesforce_accounts)")
