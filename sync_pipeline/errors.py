@@ -5,6 +5,7 @@
     ├── ReconnectError       the login was refused: the credentials or the user's rights
     ├── DataError            a source delivered data that can't be read
     ├── TransientError       nothing is wrong here: try again later (Dagster retries it)
+    │   └── LimitReached     a day's requests are used up: try again when they are there again, not in a minute
     └── GuardStop            a guard stopped the sync before anything was written
 
 A row that another system refuses is not an error of the sync: it is recorded as a `Refusal` with that system's own code and
@@ -51,6 +52,10 @@ class TransientError(SyncError):
     """The other side is away or busy; the same call may work later."""
 
     exit_code = 4
+
+
+class LimitReached(TransientError):
+    """The requests that the other side allows in a day are used up, or as good as."""
 
 
 class GuardStop(SyncError):

@@ -15,7 +15,7 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
-from sync_pipeline.errors import SyncError, TransientError
+from sync_pipeline.errors import LimitReached, SyncError, TransientError
 from sync_pipeline.masking import mask
 from sync_pipeline.progress import report
 from sync_pipeline.resources import Step, Sync
@@ -91,7 +91,7 @@ def by_consequence(context: dg.AssetExecutionContext | dg.AssetCheckExecutionCon
         yield
     except TransientError as error:
         tries = context.retry_number
-        if tries >= sync.retries:
+        if tries >= sync.retries or isinstance(error, LimitReached):
             raise _failure(error) from None
         context.log.warning(f"{error} Try {tries + 1} of {sync.retries + 1} failed.")
         raise dg.RetryRequested(max_retries=sync.retries, seconds_to_wait=sync.retry_seconds * 2**tries) from None

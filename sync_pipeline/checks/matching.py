@@ -128,6 +128,27 @@ def customers_have_accounts(step: Step) -> Finding:
     )
 
 
+@organization_check(_MAPPING)
+def customers_do_not_name_merged_accounts(step: Step) -> Finding | None:
+    """Where the Account Id is the shared identifier: no customer names an account that was merged into another in Salesforce.
+
+    The link follows to the survivor. Write the survivor's id in the billing system all the same: other tools know no ledger.
+    """
+    if step.org.identifier.salesforce_field.lower() != "id":
+        return None
+    return Finding(
+        # 15 characters tell an account; a customer may name it by 15 or 18.
+        rows="""
+            SELECT billing_customer_id, salesforce_account_id, identifier, survivor_id AS merged_into
+            FROM account_mapping
+            JOIN salesforce_merges ON left(merged_account_id, 15) = left(trim(identifier), 15)
+            WHERE billing_customer_id IS NOT NULL ORDER BY billing_customer_id
+        """,
+        found="{count} customer(s) name an account that was merged into another; where that is clear, the link followed.",
+        none="No customer names an account that was merged away.",
+    )
+
+
 @organization_check(_MAPPING, blocking=True)
 def one_to_one_holds(step: Step) -> Finding:
     """No customer is matched to two accounts and no account to two customers. Nothing is written unless this holds."""
@@ -157,6 +178,7 @@ CHECKS = (
     customers_do_not_share_identifiers,
     identifiers_differ_in_more_than_format,
     customers_have_accounts,
+    customers_do_not_name_merged_accounts,
     one_to_one_holds,
     verdicts_add_up,
 )

@@ -17,10 +17,12 @@ class Comparison:
     Args:
         rules: the rules that are on. Of these, only `trim` makes a match where identifiers are Salesforce ids.
         salesforce_ids: the 15- and 18-character forms of a Salesforce id are one identity.
+        by_account_id: the identifier is the Account Id itself, so merged accounts lead to their survivors.
     """
 
     rules: frozenset[Rule]
     salesforce_ids: bool
+    by_account_id: bool = False
 
     @property
     def on(self) -> tuple[Rule, ...]:

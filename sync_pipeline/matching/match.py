@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 def match(con: duckdb.DuckDBPyConnection, identifier: Identifier, *, salesforce_ids: bool) -> None:
     """Give every account and every customer exactly one verdict, and replace `account_mapping` by them.
 
-    Reads `salesforce_accounts` and `billing_customers`. A record is `matched` where its key (the identifier, compared
-    under the rules of `identifier.normalize`) stands on exactly one customer and one account; all others are set aside,
-    each with its reason. What would have matched under rules that are off is named, never linked.
+    Reads `salesforce_accounts`, `salesforce_merges` and `billing_customers`. A record is `matched` where its key (the
+    identifier, compared under the rules of `identifier.normalize`) stands on exactly one customer and one account; all
+    others are set aside, each with its reason. What would have matched under rules that are off is named, never linked.
 
     Args:
         con: a writing connection of `Warehouse.connect`.
@@ -30,7 +30,8 @@ def match(con: duckdb.DuckDBPyConnection, identifier: Identifier, *, salesforce_
         salesforce_ids: the identifiers are Salesforce ids: 15 and 18 characters are one identity, and `case` and
             `leading_zeros` make no match even where they are on.
     """
-    comparison = Comparison(frozenset(identifier.normalize), salesforce_ids)
+    by_account_id = identifier.salesforce_field.lower() == "id"
+    comparison = Comparison(frozenset(identifier.normalize), salesforce_ids, by_account_id)
     install_macros(con)
     made: list[Step] = []
     try:

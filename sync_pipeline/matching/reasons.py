@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sync_pipeline.matching.comparison import Comparison
+from sync_pipeline.matching.merges import explained, where_it_went
 from sync_pipeline.matching.steps import MAX_RIVALS
 from sync_pipeline.orgs.models import Rule
 from sync_pipeline.warehouse import literal
@@ -22,7 +23,7 @@ _WORDS: dict[Rule, str] = {
 def mapping_sql(comparison: Comparison) -> str:
     """One SELECT with a row per pair and per record set aside, columns named as in `account_mapping`."""
     parts = (_pairs(comparison), _missing(), _duplicates(comparison), _strays(comparison))
-    return " UNION ALL BY NAME ".join(f"({part})" for part in parts)
+    return explained(comparison, " UNION ALL BY NAME ".join(f"({part})" for part in parts))
 
 
 def _pairs(comparison: Comparison) -> str:
@@ -91,7 +92,7 @@ def _strays(comparison: Comparison) -> str:
                                 || ' would then share one identifier'
                         END || '.'
                 END
-                || {_not_an_id(comparison)} AS reason
+                || {_not_an_id(comparison)} || {where_it_went(comparison)} AS reason
         FROM seen"""
 
 

@@ -1,5 +1,7 @@
 """The matching as named SQL steps, each a temporary view or table that can be looked at on its own.
 
+After the steps of `merges`:
+
     match_customers, match_accounts   every record that has an identifier, with its key
     match_shared_keys                 keys that more than one customer or more than one account carries
     match_rivals                      the records that carry them
@@ -14,6 +16,7 @@ carried twice, one joins the rest.
 from __future__ import annotations
 
 from sync_pipeline.matching.comparison import Comparison, Step
+from sync_pipeline.matching.merges import customers_sql, merge_steps
 from sync_pipeline.matching.near_misses import near_miss_steps
 
 MAX_RIVALS = 20
@@ -23,8 +26,9 @@ MAX_RIVALS = 20
 def steps(comparison: Comparison) -> list[Step]:
     """The steps that lead from the two sides to their pairs, duplicates, strays and near misses."""
     return [
-        Step("match_customers", "VIEW", _keyed("billing_customers", "customer_id", comparison)),
-        Step("match_accounts", "VIEW", _keyed("salesforce_accounts", "account_id", comparison)),
+        *merge_steps(comparison),
+        Step("match_customers", "VIEW", _keyed("customer_id", customers_sql(comparison), comparison)),
+        Step("match_accounts", "VIEW", _keyed("account_id", _ACCOUNTS, comparison)),
         Step("match_shared_keys", "TABLE", _SHARED_KEYS),
         Step("match_rivals", "TABLE", _RIVALS),
         Step("match_duplicates", "TABLE", _DUPLICATES),
@@ -34,10 +38,13 @@ def steps(comparison: Comparison) -> list[Step]:
     ]
 
 
-def _keyed(table: str, id_column: str, comparison: Comparison) -> str:
+_ACCOUNTS = "SELECT account_id, identifier FROM warehouse.main.salesforce_accounts"
+
+
+def _keyed(id_column: str, records: str, comparison: Comparison) -> str:
     return f"""
         SELECT {id_column}, identifier, {comparison.key("identifier")} AS key
-        FROM warehouse.main.{table} WHERE NOT is_blank(identifier)"""
+        FROM ({records}) WHERE NOT is_blank(identifier)"""
 
 
 _SHARED_KEYS = """

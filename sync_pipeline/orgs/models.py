@@ -90,6 +90,15 @@ class JwtBearer(Section):
     """Path of the private key (PEM), relative to this file. Exactly one of it and private_key."""
 
 
+class ApiBudget(Section):
+    """How much of the organization's daily API requests a sync may see used, by whomever."""
+
+    warn_percent: int = Field(default=80, ge=1, le=100)
+    """Percent of the day's requests from which on a check warns."""
+    stop_percent: int = Field(default=95, ge=1, le=100)
+    """Percent of the day's requests at which a sync stops, and goes on next time."""
+
+
 class SalesforceSettings(Section):
     """Where accounts, contacts and owners come from."""
 
@@ -101,6 +110,8 @@ class SalesforceSettings(Section):
     """Version of Salesforce's API, in quotes; 58.0 or newer."""
     full_read_days: int = Field(default=7, ge=1, le=90)
     """Days after which everything is read again, because formula fields and purged records leave no trace."""
+    api_budget: ApiBudget = ApiBudget()
+    """When to warn, and when to stop, before the organization's daily API requests are used up."""
     ca_file: Setting | None = None
     """A certificate authority (PEM) to trust instead of the system's, relative to this file. Only for private hosts."""
 

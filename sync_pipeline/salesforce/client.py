@@ -12,6 +12,7 @@ from simple_salesforce.api import Salesforce
 from sync_pipeline.errors import DataError, ReconnectError
 from sync_pipeline.http import translated
 from sync_pipeline.orgs.models import Organization
+from sync_pipeline.salesforce.budget import Budget
 from sync_pipeline.salesforce.login import log_in
 from sync_pipeline.salesforce.session import ApiRefusal, SalesforceSession
 
@@ -25,7 +26,8 @@ def connect(org: Organization) -> Client:
         TransientError: Salesforce can't be reached.
     """
     ca_file = str(org.path(org.salesforce.ca_file)) if org.salesforce.ca_file else None
-    return Client(SalesforceSession(partial(log_in, org), ca_file=ca_file), org.salesforce.api_version)
+    budget = Budget(org.salesforce.api_budget, org.where("salesforce", "api_budget"))
+    return Client(SalesforceSession(partial(log_in, org), ca_file=ca_file, budget=budget), org.salesforce.api_version)
 
 
 class Client:

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
-from sync_pipeline.errors import ConfigurationError, ReconnectError, SyncError, TransientError
+from sync_pipeline.errors import ConfigurationError, LimitReached, ReconnectError, SyncError, TransientError
 from sync_pipeline.http import RETRIED_STATUSES, ApiSession, is_loopback, translated
+from sync_pipeline.orgs.models import ApiBudget
+from sync_pipeline.salesforce.budget import Budget
 from sync_pipeline.salesforce.login import Token
 
 log = logging.getLogger(__name__)
@@ -50,13 +52,18 @@ class SalesforceSession(ApiSession):
     Args:
         log_in: gets a new session; called once now and then after each 401.
         ca_file: see `ApiSession`.
+        budget: the day's requests; asked before each, told after each.
     """
 
-    def __init__(self, log_in: Callable[[], Token], *, ca_file: str | None = None) -> None:
+    def __init__(
+        self, log_in: Callable[[], Token], *, ca_file: str | None = None, budget: Budget | None = None
+    ) -> None:
         super().__init__(ca_file=ca_file, retried_statuses=BUSY_STATUSES)
+        self.budget = budget or Budget(ApiBudget())
         self._log_in = log_in
         self._lock = threading.Lock()
         self._clock: tuple[datetime, float] | None = None
+        self.hooks["response"].append(self._heard)
         self._token = log_in()
         self.instance_url = self._token.instance_url
         if is_loopback(urlsplit(self.instance_url).hostname or ""):
@@ -69,6 +76,7 @@ class SalesforceSession(ApiSession):
 
         Raises:
             ReconnectError: Salesforce refuses the session and that of a new login as well, or the user lacks a right.
+            LimitReached: the day's requests are used up, or as good as.
             TransientError: Salesforce is away, busy, or the organization's requests are used up.
             ApiRefusal: anything else it refuses.
         """
@@ -98,11 +106,15 @@ class SalesforceSession(ApiSession):
     def _send(self, token: Token, method: str | bytes, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         headers = {k: v for k, v in (kwargs.pop("headers", None) or {}).items() if k != "X-PrettyPrint"}
         headers["Authorization"] = f"Bearer {token.access_token}"
-        response = super().request(method, url, *args, headers=headers, **kwargs)
+        self.budget.ask()
+        return super().request(method, url, *args, headers=headers, **kwargs)
+
+    def _heard(self, response: requests.Response, *args: Any, **kwargs: Any) -> None:
+        """After each answer, those included that lead to another try."""
+        self.budget.heard(response)
         with suppress(ValueError):  # an answer without a date, or with none that can be read
             said = email.utils.parsedate_to_datetime(response.headers.get("Date", ""))
             self._clock = said.astimezone(UTC).replace(tzinfo=None), time.monotonic()
-        return response
 
     def _renewed(self, refused: Token) -> Token:
         """A session other than the refused one. Of several threads that are refused at once, one logs in."""
@@ -151,8 +163,8 @@ def explained(method: str, response: requests.Response, code: str, reason: str) 
             next_step="Check that the user is active, has the permission API Enabled, and has no login hours or IP "
             "ranges that shut this machine out.",
         )
-    if code == "REQUEST_LIMIT_EXCEEDED":
-        return TransientError(
+    if code == "REQUEST_LIMIT_EXCEEDED" and "concurrent" not in reason.lower():
+        return LimitReached(
             message,
             next_step="Try again later; Setup > Company Information shows the API requests of the last 24 hours.",
         )

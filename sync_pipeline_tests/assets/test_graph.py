@@ -34,6 +34,7 @@ CHECKS = {
         "customers_do_not_share_identifiers",
         "identifiers_differ_in_more_than_format",
         "customers_have_accounts",
+        "customers_do_not_name_merged_accounts",
         "one_to_one_holds",
         "verdicts_add_up",
     },
