@@ -27,7 +27,7 @@ from sync_pipeline.sandbox.state import INDEXES, TABLES, State, connect
 from sync_pipeline.sandbox.truth import TruthFile
 from sync_pipeline.sandbox.world import OrganizationWorld, Progress
 
-FORMAT = 1
+FORMAT = 2
 """Of the state file; one more whenever an older sandbox's file could not be served any longer."""
 
 SESSION_SECONDS = 10 * 365 * 86_400

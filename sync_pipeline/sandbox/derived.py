@@ -64,7 +64,7 @@ _CONTACTS = f"""
         title.text,
         department.text,
         CASE WHEN f % 11 > 0 THEN first.language END,
-        0,
+        0, NULL,
         day.text || minute.text, day.text || minute.text, day.text || minute.text
     FROM diced
     CROSS JOIN temp.pool_pair AS middle ON middle.n = diced.middle

@@ -54,6 +54,7 @@ CONTACT_COLUMNS = (
     "Department",
     "Language__c",
     "IsDeleted",
+    "MasterRecordId",
     "CreatedDate",
     "LastModifiedDate",
     "SystemModstamp",

@@ -1,16 +1,20 @@
-"""The sandbox's own addresses, for tests: faults and field overrides. Salesforce has nothing like them."""
+"""The sandbox's own addresses, for tests: faults, field overrides, and what people do in Salesforce's pages."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sync_pipeline.sandbox.salesforce.api import Api
+from sync_pipeline.sandbox.salesforce.errors import RowError
 from sync_pipeline.sandbox.salesforce.faults import read_fault
-from sync_pipeline.sandbox.salesforce.objects import CHANGEABLE
+from sync_pipeline.sandbox.salesforce.ids import id18
+from sync_pipeline.sandbox.salesforce.objects import CHANGEABLE, SObject
+from sync_pipeline.sandbox.salesforce.recycling import RecycleBin
 
 
 async def faults(api: Api, request: Request) -> Response:
@@ -37,6 +41,64 @@ async def fields(api: Api, request: Request) -> Response:
     for org, object_name, field_name, attributes in changes:
         api.override(org, object_name, field_name, attributes)
     return JSONResponse({"changed": len(changes)})
+
+
+async def merge(api: Api, request: Request) -> Response:
+    """POST /sandbox/merge {"org", "object", "winner", "losers": [...]}: all or nothing, see `RecycleBin.merge`."""
+    return await _in_bin(api, request, {"winner", "losers"}, _merge)
+
+
+async def undelete(api: Api, request: Request) -> Response:
+    """POST /sandbox/undelete {"org", "object", "ids": [...]}: all or nothing."""
+    return await _in_bin(api, request, {"ids"}, lambda recycle_bin, given: _each(given["ids"], recycle_bin.undelete))
+
+
+async def purge(api: Api, request: Request) -> Response:
+    """POST /sandbox/purge {"org", "object", "ids": [...]}: removed for good; all or nothing."""
+    return await _in_bin(api, request, {"ids"}, lambda recycle_bin, given: _each(given["ids"], recycle_bin.purge))
+
+
+def _merge(recycle_bin: RecycleBin, given: dict[str, Any]) -> int:
+    recycle_bin.merge(_whole(given["winner"]), [_whole(loser) for loser in given["losers"]])
+    return len(given["losers"])
+
+
+def _each(ids: list[Any], do: Callable[[str], None]) -> int:
+    for record_id in ids:
+        do(_whole(record_id))
+    return len(ids)
+
+
+def _whole(record_id: Any) -> str:
+    """An id in its 18-character form; what is none stays as it is, and is not found."""
+    return id18(str(record_id)) or str(record_id)
+
+
+async def _in_bin(
+    api: Api, request: Request, keys: set[str], do: Callable[[RecycleBin, dict[str, Any]], int]
+) -> Response:
+    try:
+        given = json.loads(await request.body())
+        if not isinstance(given, dict) or given.keys() != {"org", "object", *keys}:
+            raise ValueError(f"expected a JSON object with org, object, {', '.join(sorted(keys))}")
+        if any(key in given and not isinstance(given[key], list) for key in ("ids", "losers")):
+            raise ValueError("ids and losers are lists")
+        recycle_bin = RecycleBin(api, given["org"], _deletable(api, str(given["org"]), str(given["object"])))
+        with api.state.transaction():
+            return JSONResponse({"changed": do(recycle_bin, given)})
+    except RowError as error:
+        return JSONResponse({"message": error.message, "errorCode": error.code}, status_code=400)
+    except ValueError as error:
+        return _wrong(error)
+
+
+def _deletable(api: Api, org: str, object_name: str) -> SObject:
+    if api.state.row("SELECT 1 FROM organizations WHERE org = ?", org) is None:
+        raise ValueError(f"no organization {org!r}")
+    entity = api.catalog(org).get(object_name)
+    if entity is None or not entity.deletable:
+        raise ValueError(f"records of {object_name!r} can't be deleted")
+    return entity
 
 
 def _change(api: Api, given: Any) -> tuple[str, str, str, dict[str, Any]]:

@@ -16,13 +16,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sync_pipeline.sandbox.salesforce import admin, composite, identity, oauth, pages, records
+from sync_pipeline.sandbox.salesforce import admin, composite, identity, oauth, pages, records, replication
 from sync_pipeline.sandbox.salesforce.api import STAND_IN, Api, bearer, endpoint, error_response
 from sync_pipeline.sandbox.salesforce.bulk_ingest import IngestJobs
 from sync_pipeline.sandbox.salesforce.bulk_query import QueryJobs
 from sync_pipeline.sandbox.salesforce.errors import ApiError, not_found
 from sync_pipeline.sandbox.salesforce.faults import Cut, answer_status, cutting
 from sync_pipeline.sandbox.salesforce.query import Queries
+from sync_pipeline.sandbox.salesforce.recycling import PURGES
 from sync_pipeline.sandbox.state import State
 
 LONGEST_REQUEST_LINE = 16_384
@@ -61,7 +62,7 @@ def create_app(state: State, *, page_rows: int = PAGE_ROWS) -> Starlette:
         state: the sandbox's state; files of Bulk jobs go into `salesforce/` beside it.
         page_rows: rows of a Bulk result page when the client does not say.
     """
-    for statement in (*_CHANGES, *_STAMPS):
+    for statement in (*_CHANGES, *_STAMPS, PURGES):
         state.db.execute(statement)
     api = Api(state, page_rows)
     files = state.folder / "salesforce"
@@ -91,6 +92,8 @@ def _data_routes(api: Api, queries: Queries, query_jobs: QueryJobs, ingest_jobs:
         at("/sobjects", GET=records.describe_global),
         at("/sobjects/{object}", GET=records.basic, POST=records.create),
         at("/sobjects/{object}/describe", GET=records.described),
+        at("/sobjects/{object}/deleted", GET=replication.deleted),
+        at("/sobjects/{object}/updated", GET=replication.updated),
         at("/sobjects/{object}/{id}", GET=records.get, PATCH=records.update, DELETE=records.delete),
         at("/sobjects/{object}/{field}/{value}", GET=records.get_by_external_id),
         at("/composite/sobjects", PATCH=composite.update),
@@ -124,6 +127,9 @@ def _other_routes(api: Api) -> list[BaseRoute]:
         at("/id/{organization}/{user}", identity.identity, "GET"),
         at("/sandbox/faults", admin.faults, "GET", "POST", "DELETE"),
         at("/sandbox/fields", admin.fields, "POST"),
+        at("/sandbox/merge", admin.merge, "POST"),
+        at("/sandbox/undelete", admin.undelete, "POST"),
+        at("/sandbox/purge", admin.purge, "POST"),
         at("/lightning/r/{object}/{id}/view", pages.lightning, "GET"),
         at("/{id}", pages.short, "GET"),
     ]

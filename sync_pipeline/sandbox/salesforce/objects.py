@@ -153,6 +153,16 @@ _CONTACT = _system(
     Field("Title", "string", "Title", 128),
     Field("Department", "string", "Department", 80),
     Field("Language__c", "string", "Language", 40),
+    Field(
+        "MasterRecordId",
+        "reference",
+        "Master Record ID",
+        18,
+        updateable=False,
+        createable=False,
+        parent="Contact",
+        relationship="MasterRecord",
+    ),
 )
 _USER = _system(
     Field("Username", "string", "Username", 80, nillable=False),

@@ -91,7 +91,8 @@ async def update(call: Call) -> Response:
 async def delete(call: Call) -> Response:
     """DELETE sobjects/{object}/{id}."""
     try:
-        Saver(call.api, call.org, _entity(call)).delete(call.path["id"])
+        with call.api.state.transaction():
+            Saver(call.api, call.org, _entity(call)).delete(call.path["id"])
     except RowError as error:
         raise _refused(error) from None
     return Response(status_code=204)

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 from sync_pipeline.sandbox.salesforce.api import Api
 from sync_pipeline.sandbox.salesforce.errors import RowError
 from sync_pipeline.sandbox.salesforce.ids import id18, make_id
 from sync_pipeline.sandbox.salesforce.objects import NUMBER_TYPES, TEXT_TYPES, Field, SObject
+from sync_pipeline.sandbox.salesforce.recycling import RecycleBin, now_text
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _FIRST_NEW_NUMBER = 62**8
 """Numbers of records made through the API start here, far above those of the world."""
-
-
-def now_text() -> str:
-    """This moment as the state keeps it: 2024-05-01T08:00:00.000Z."""
-    moment = datetime.now(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 class Saver:
@@ -33,6 +27,7 @@ class Saver:
         self._org = org
         self._entity = entity
         self._table = f'"{entity.table}"'
+        self._bin = RecycleBin(api, org, entity)
         self._next_number = _FIRST_NEW_NUMBER
 
     def update(self, record_id: str, values: dict[str, Any]) -> str:
@@ -44,7 +39,7 @@ class Saver:
         """
         whole_id = self.checked_id(record_id)
         columns = self._checked(values, creating=False)
-        self._living(whole_id)
+        self._bin.living(whole_id)
         self._api.faults.refuse(whole_id)
         moment = now_text()
         columns |= {"LastModifiedDate": moment, "SystemModstamp": moment}
@@ -100,21 +95,13 @@ class Saver:
         return self.insert({**values, field.name: key}), True
 
     def delete(self, record_id: str) -> str:
-        """Move one record to the recycle bin; returns its id."""
+        """Move one record to the recycle bin, and what depends on it; returns its id."""
         whole_id = self.checked_id(record_id)
-        self._living(whole_id)
+        self._bin.living(whole_id)
         if not self._entity.deletable:
             raise RowError("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id")
         self._api.faults.refuse(whole_id)
-        moment = now_text()
-        self._execute(
-            f'UPDATE {self._table} SET "IsDeleted" = 1, "LastModifiedDate" = ?, "SystemModstamp" = ? '
-            'WHERE org = ? AND "Id" = ?',
-            moment,
-            moment,
-            self._org,
-            whole_id,
-        )
+        self._bin.delete(whole_id)
         return whole_id
 
     def with_external_id(self, field: Field, key: Any) -> list[str]:
@@ -138,16 +125,6 @@ class Saver:
         return whole_id
 
     # -- checks -----------------------------------------------------------------------------------------------
-
-    def _living(self, record_id: str) -> None:
-        deleted = '"IsDeleted"' if "isdeleted" in self._entity.fields else "0"
-        found = self._api.state.row(
-            f'SELECT {deleted} FROM {self._table} WHERE org = ? AND "Id" = ?', self._org, record_id
-        )
-        if found is None:
-            raise RowError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
-        if found[0]:
-            raise RowError("ENTITY_IS_DELETED", "entity is deleted")
 
     def _field(self, name: str) -> Field:
         field = self._entity.fields.get(name.lower())
