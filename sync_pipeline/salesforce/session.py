@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 BUSY_STATUSES = RETRIED_STATUSES | {406, 420}
 """Transient at Salesforce; the body is often empty or no JSON."""
 
+CLOCK_SECONDS = 5
+"""How far the clock of an answer may be behind: it says whole seconds, and a server makes up the text now and then."""
+
 TRANSIENT_CODES = frozenset({"REQUEST_LIMIT_EXCEEDED", "QUERY_TIMEOUT", "SERVER_UNAVAILABLE", "UNABLE_TO_LOCK_ROW"})
 
 
@@ -94,14 +97,14 @@ class SalesforceSession(ApiSession):
         raise explained(str(method).upper(), response, code, reason)
 
     def server_time(self) -> datetime | None:
-        """What time it is at Salesforce, rounded up to the next second: UTC, without a zone. None before an answer said so.
+        """A moment that is just ahead of now at Salesforce, in whole seconds: UTC, without a zone. None before an answer said so.
 
         Changes are read between two moments of Salesforce's clock; this machine's may be wrong.
         """
         if self._clock is None:
             return None
         said, at = self._clock
-        return (said + timedelta(seconds=time.monotonic() - at + 1)).replace(microsecond=0)
+        return (said + timedelta(seconds=time.monotonic() - at + CLOCK_SECONDS)).replace(microsecond=0)
 
     def _send(self, token: Token, method: str | bytes, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         headers = {k: v for k, v in (kwargs.pop("headers", None) or {}).items() if k != "X-PrettyPrint"}

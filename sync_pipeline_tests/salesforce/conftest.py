@@ -76,7 +76,7 @@ def _process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
 def served(_process: tuple[str, Path]) -> Iterator[Served]:
     url, folder = _process
     state = State(folder / "state.sqlite")
-    for table in ("organizations", "account", "contact", "user", "session", "request_log"):
+    for table in ("organizations", "account", "contact", "user", "session", "request_log", "salesforce_purge"):
         state.db.execute(f'DELETE FROM "{table}"')
     state.close()
     state = world.fill(folder)
