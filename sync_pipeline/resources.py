@@ -116,6 +116,10 @@ class Sync(dg.ConfigurableResource):  # type: ignore[type-arg]
             self._clients[org.name] = salesforce.connect(org)
         return self._clients[org.name]
 
+    def api_calls(self, org: Organization) -> int:
+        """How many API requests this run has made of the organization's Salesforce."""
+        return self._clients[org.name].session.budget.calls if org.name in self._clients else 0
+
 
 def hold_organization(folder: Path, org: str) -> FileLock:
     """Take the lock that only one sync of an organization can hold; it ends with its process, however that ends.

@@ -29,6 +29,9 @@ SAMPLE_TEXT = 60
 CONSEQUENCE = "consequence"
 """Metadata key of a failure: the name of its class in `sync_pipeline.errors`."""
 
+API_CALLS = "Salesforce API requests"
+"""Metadata key: how many of the organization's daily requests the asset took."""
+
 StepFunction = Callable[[Step], None]
 
 
@@ -64,7 +67,10 @@ class OrganizationAsset:
         def _asset(context: dg.AssetExecutionContext, sync: Sync) -> dg.MaterializeResult[None]:
             with by_consequence(context, sync), sync.open(context.partition_key) as step:
                 report(spec.name, 0)
+                before = sync.api_calls(step.org)
                 spec.function(step)
+                if calls := sync.api_calls(step.org) - before:
+                    step.metadata[API_CALLS] = calls
                 return dg.MaterializeResult(metadata={**row_metadata(step.con, spec.table), **step.metadata})
 
         return _asset

@@ -26,20 +26,23 @@ def salesforce_fields(step: Step) -> None:
 
 @organization_asset(SALESFORCE_ACCOUNTS, group=GROUP, kinds=KINDS, deps=["salesforce_fields"])
 def salesforce_accounts(step: Step) -> None:
-    """Read by a Bulk API 2.0 query: pages go to disk and from there into the warehouse."""
+    """Read by Bulk API 2.0 queries: everything at first and every few days, in between what changed, was deleted or merged."""
     salesforce.load_accounts(step.con, step.salesforce, step.org)
+    step.metadata["read"] = salesforce.how_read(step.con, "Account") or "not asked for"
 
 
 @organization_asset(SALESFORCE_USERS, group=GROUP, kinds=KINDS, deps=["salesforce_fields"])
 def salesforce_users(step: Step) -> None:
-    """Read by REST query, active and inactive, so that an inactive owner can be told from an unknown one."""
+    """Read by REST queries, active and inactive, so that an inactive owner can be told from an unknown one."""
     salesforce.load_users(step.con, step.salesforce, step.org)
+    step.metadata["read"] = salesforce.how_read(step.con, "User") or "not asked for"
 
 
 @organization_asset(SALESFORCE_CONTACTS, group=GROUP, kinds=KINDS, deps=["salesforce_fields"])
 def salesforce_contacts(step: Step) -> None:
-    """Read by a Bulk API 2.0 query."""
+    """Read as the accounts are."""
     salesforce.load_contacts(step.con, step.salesforce, step.org)
+    step.metadata["read"] = salesforce.how_read(step.con, "Contact") or "not asked for"
 
 
 ASSETS = (salesforce_fields, salesforce_accounts, salesforce_users, salesforce_contacts)

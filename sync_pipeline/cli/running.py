@@ -15,7 +15,7 @@ import dagster as dg
 import duckdb
 
 from sync_pipeline import errors
-from sync_pipeline.assets.building import CONSEQUENCE
+from sync_pipeline.assets.building import API_CALLS, CONSEQUENCE
 from sync_pipeline.definitions import build
 from sync_pipeline.masking import mask
 from sync_pipeline.orgs import Loaded
@@ -68,6 +68,7 @@ class Result:
         planned, written, refused: rows by asset that writes.
         plans: of a dry run, the first planned rows by asset.
         checks: how many passed, warned, failed.
+        api_calls: how many of the Salesforce organization's daily API requests it took.
     """
 
     organization: str
@@ -82,6 +83,7 @@ class Result:
     refused: dict[str, int] = field(default_factory=dict)
     plans: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     checks: dict[str, int] = field(default_factory=lambda: {"passed": 0, "warned": 0, "failed": 0})
+    api_calls: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """For machines; keys as the attributes."""
@@ -176,6 +178,8 @@ def _read_events(result: Result, events: Sequence[dg.DagsterEvent]) -> None:
         if event.is_step_materialization and event.asset_key:
             metadata = event.step_materialization_data.materialization.metadata
             asset = event.asset_key.to_user_string()
+            if API_CALLS in metadata:
+                result.api_calls += int(str(metadata[API_CALLS].value))
             for kind in ("planned", "written", "refused"):
                 if kind in metadata:
                     getattr(result, kind)[asset] = int(str(metadata[kind].value))

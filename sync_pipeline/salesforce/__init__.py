@@ -4,6 +4,7 @@ login -> session -> client -> bulk, ingest -> describe, load, exports
 """
 
 from sync_pipeline.salesforce.bulk import bulk_query
+from sync_pipeline.salesforce.changes import told as how_read
 from sync_pipeline.salesforce.client import Client, connect
 from sync_pipeline.salesforce.describe import FieldFact, identifier_is_salesforce_id, inspect_fields
 from sync_pipeline.salesforce.exports import plan_portal_links, write_portal_links
@@ -21,6 +22,7 @@ __all__ = [
     "FieldFact",
     "bulk_query",
     "connect",
+    "how_read",
     "identifier_is_salesforce_id",
     "inspect_fields",
     "load_accounts",

@@ -83,6 +83,14 @@ def read(con: duckdb.DuckDBPyConnection, reading: Reading, *, whole_every: timed
     return int(con.execute(f"SELECT count(*) FROM {quote(reading.table.name)}").fetchall()[0][0])
 
 
+def told(con: duckdb.DuckDBPyConnection, object_name: str) -> str:
+    """How the object was read last, for a person; empty where it was not."""
+    sql = "SELECT why_whole, changed, removed FROM salesforce_reads WHERE object = ?"
+    for why, changed, removed in con.execute(sql, [object_name]).fetchall():
+        return f"whole, because {why}" if why else f"changes only: {changed:,} records came, {removed:,} went"
+    return ""
+
+
 def forget(con: duckdb.DuckDBPyConnection, reading_object: str) -> None:
     """The next read of the object is a whole one."""
     con.execute("DELETE FROM salesforce_reads WHERE object = ?", [reading_object])
