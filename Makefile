@@ -35,8 +35,8 @@ lint: $(INSTALLED) ## ruff, strict typing
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## this project beside a script and the floor, one run; SIZE=1000000 for a million
-	$(BIN)/python -m benchmarks.extract_load_match --size $(or $(SIZE),100000)
+bench: $(INSTALLED) ## this project beside a script and the floor, a million accounts; SIZE=100000 for fewer
+	$(BIN)/python -m benchmarks $(if $(SIZE),--size $(SIZE) --large 0)
 
 schema: $(INSTALLED) ## config/org.schema.json from the models
 	$(BIN)/python -m sync_pipeline.orgs

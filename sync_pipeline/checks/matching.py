@@ -139,9 +139,9 @@ def customers_do_not_name_merged_accounts(step: Step) -> Finding | None:
     return Finding(
         # 15 characters tell an account; a customer may name it by 15 or 18.
         rows="""
-            SELECT billing_customer_id, salesforce_account_id, identifier, survivor_id AS merged_into
+            SELECT billing_customer_id, salesforce_account_id, account_mapping.identifier, survivor_id AS merged_into
             FROM account_mapping
-            JOIN salesforce_merges ON left(merged_account_id, 15) = left(trim(identifier), 15)
+            JOIN salesforce_merges ON left(merged_account_id, 15) = left(trim(account_mapping.identifier), 15)
             WHERE billing_customer_id IS NOT NULL ORDER BY billing_customer_id
         """,
         found="{count} customer(s) name an account that was merged into another; where that is clear, the link followed.",
