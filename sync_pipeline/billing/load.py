@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -14,14 +12,12 @@ from sync_pipeline.billing import database, file, stripe
 from sync_pipeline.billing.source import Reading, Source
 from sync_pipeline.errors import DataError
 from sync_pipeline.orgs.models import Organization
-from sync_pipeline.warehouse import literal, quote, replace_table
-from sync_pipeline.warehouse.load import transaction
+from sync_pipeline.warehouse import quote, replace_table
+from sync_pipeline.warehouse.load import passing_through, transaction
 from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
 
 SOURCES: dict[str, Source] = {"stripe": stripe, "database": database, "file": file}
 """The module of each `billing.system`."""
-MEMORY_LIMIT = "200MB"
-"""At twice as much a million customers with long custom fields take a quarter more memory, and no less time."""
 NAMED_IDS = 5
 """As many ids are named in a message."""
 NAMED_LINES = 3
@@ -47,7 +43,7 @@ def load_customers(con: duckdb.DuckDBPyConnection, org: Organization) -> int:
         DataError: what the system delivered can't be read, a customer has no id, or two different ones share an id.
         TransientError: the system is away, or the file is still being written.
     """
-    with tempfile.TemporaryDirectory(prefix="sync-pipeline-billing-") as folder, _modest(con):
+    with tempfile.TemporaryDirectory(prefix="sync-pipeline-billing-") as folder, passing_through(con):
         reading = SOURCES[org.billing.system].read(org, Path(folder))
         try:
             count = _replace(con, org, reading)
@@ -72,17 +68,6 @@ def customer_url(org: Organization, customer_id: str) -> str | None:
         ConfigurationError: a variable that holds the billing system's address is not set.
     """
     return SOURCES[org.billing.system].customer_url(org, customer_id)
-
-
-@contextmanager
-def _modest(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Let DuckDB keep less in memory: customers only pass through, and blocks it has written are not needed again."""
-    before = con.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
-    con.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-    try:
-        yield
-    finally:
-        con.execute(f"SET memory_limit = {literal(before[0])}")
 
 
 def _replace(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading) -> int:

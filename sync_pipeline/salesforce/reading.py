@@ -23,7 +23,7 @@ from sync_pipeline.progress import report
 from sync_pipeline.salesforce.bulk import Operation, download
 from sync_pipeline.salesforce.client import Client
 from sync_pipeline.salesforce.describe import find_field
-from sync_pipeline.warehouse.load import literal, quote
+from sync_pipeline.warehouse.load import literal, passing_through, quote
 from sync_pipeline.warehouse.tables import Table
 
 LONGEST_LINE = 8 << 20
@@ -109,7 +109,7 @@ class Reading:
         Raises:
             DataError: they can't be read as what was asked for, or are fewer or more than announced.
         """
-        with _folder(con) as folder:
+        with _folder(con) as folder, passing_through(con):
             try:
                 if self.by_rest:
                     yield _by_rest(self.client, soql, folder, self.what, deleted_too=deleted_too)
