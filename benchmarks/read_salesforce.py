@@ -35,7 +35,7 @@ from benchmarks.measuring import (
 
 MODULE = "benchmarks.read_salesforce"
 SLOW_LINE = (
-    {"action": "slow_first_byte", "path": "/services/", "seconds": 0.5, "times": 0},
+    {"action": "slow", "path": "/services/", "seconds": 0.5, "times": 0},
     {"action": "bandwidth", "path": "/results", "bytes_per_second": 4_000_000, "times": 0},
 )
 CHANGED = 100

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from sync_pipeline.errors import ConfigurationError, SyncError, TransientError
 from sync_pipeline.salesforce.client import Client
 from sync_pipeline.salesforce.pages import Result, result_pages
-from sync_pipeline.salesforce.session import ApiRefusal
+from sync_pipeline.salesforce.session import ApiRefusal, understood
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +77,13 @@ def download(
 
 
 def _attempt(client: Client, soql: str, folder: Path, what: str, operation: Operation) -> Result:
-    job = client.call("POST", "/jobs/query", json={"operation": operation, "query": soql})
-    path = f"/jobs/query/{job['id']}"
+    path = new_job(client, "query", {"operation": operation, "query": soql})
     try:
         done = finished(client, path)
         if done["state"] != "JobComplete":
             raise job_error(done)
-        expected = int(done["numberRecordsProcessed"])
+        with understood("a Bulk job"):
+            expected = int(done["numberRecordsProcessed"])
         result = result_pages(client, path, folder, what, expected)
     except ApiRefusal as refusal:
         # The query itself was accepted, so a refusal now means that the job or its locator is gone.
@@ -93,11 +93,25 @@ def _attempt(client: Client, soql: str, folder: Path, what: str, operation: Oper
     return result if expected else Result([], 0)
 
 
+def new_job(client: Client, kind: Literal["query", "ingest"], settings: dict[str, str]) -> str:
+    """Make a Bulk job; returns its path below the version."""
+    job = client.call("POST", f"/jobs/{kind}", json=settings)
+    with understood(f"a new Bulk {kind} job"):
+        return f"/jobs/{kind}/{job['id']}"
+
+
+def state_of(client: Client, path: str) -> dict[str, Any]:
+    """The description of the job at `path`, which says at least its `state`."""
+    job: dict[str, Any] = client.call("GET", path)
+    with understood("a Bulk job"):
+        return {**job, "state": str(job["state"])}
+
+
 def finished(client: Client, path: str) -> dict[str, Any]:
     """Wait until the job at `path` has come to an end, whatever end, and return its description."""
     give_up = time.monotonic() + JOB_PATIENCE
     for pause in _pauses():
-        job: dict[str, Any] = client.call("GET", path)
+        job = state_of(client, path)
         if job["state"] in ("JobComplete", "Failed", "Aborted"):
             return job
         if time.monotonic() > give_up:

@@ -14,7 +14,7 @@ from sync_pipeline.http import translated
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.salesforce.budget import Budget
 from sync_pipeline.salesforce.login import log_in
-from sync_pipeline.salesforce.session import ApiRefusal, SalesforceSession
+from sync_pipeline.salesforce.session import ApiRefusal, SalesforceSession, understood
 
 
 def connect(org: Organization) -> Client:
@@ -55,7 +55,7 @@ class Client:
         """Id, Name, IsSandbox and further facts of the organization behind the login."""
         fields = "Id, Name, InstanceName, IsSandbox, TrialExpirationDate, NamespacePrefix, OrganizationType"
         found = next(self.query(f"SELECT {fields} FROM Organization"), None)
-        if found is None:
+        if not found or "Id" not in found:
             raise DataError(f"Salesforce ({self.instance_url}) names no organization behind this login.")
         return found
 
@@ -67,7 +67,9 @@ class Client:
         """
         if object_name not in self._described:
             try:
-                self._described[object_name] = self.call("GET", f"/sobjects/{object_name}/describe")
+                described = self.call("GET", f"/sobjects/{object_name}/describe")
+                with understood(f"the description of {object_name}"):
+                    self._described[object_name] = {**described, "fields": list(described["fields"])}
             except ApiRefusal as refusal:
                 if refusal.status != 404:
                     raise
@@ -79,16 +81,22 @@ class Client:
 
     def query(self, soql: str, *, deleted_too: bool = False) -> Iterator[dict[str, Any]]:
         """Rows of a REST query as they arrive, without Salesforce's `attributes`. What is large reads `bulk_query`."""
-        with translated("Salesforce"):
-            for row in self._salesforce.query_all_iter(soql, include_deleted=deleted_too):
+        rows = self._salesforce.query_all_iter(soql, include_deleted=deleted_too)
+        while True:
+            with translated("Salesforce"), understood("a query"):
+                row = next(rows, None)
+                if row is None:
+                    return
                 row.pop("attributes", None)
-                yield row
+            yield row
 
     def count(self, object_name: str, condition: str, *, deleted_too: bool = False) -> int:
         """How many records meet a condition of SOQL; one request."""
         path = "/queryAll" if deleted_too else "/query"
         soql = f"SELECT COUNT() FROM {object_name} WHERE {condition}"
-        return int(self.call("GET", path, params={"q": soql})["totalSize"])
+        answer = self.call("GET", path, params={"q": soql})
+        with understood("a count"):
+            return int(answer["totalSize"])
 
     def deleted(self, object_name: str, since: datetime, until: datetime) -> tuple[list[str], datetime | None]:
         """Ids of records deleted between two moments (UTC, whole minutes), and from when on Salesforce knows deletions.
@@ -100,8 +108,9 @@ class Client:
         """
         window = {"start": f"{since:%Y-%m-%dT%H:%M:%S}+00:00", "end": f"{until:%Y-%m-%dT%H:%M:%S}+00:00"}
         answer = self.call("GET", f"/sobjects/{object_name}/deleted/", params=window)
-        earliest = answer.get("earliestDateAvailable")
-        return [item["id"] for item in answer["deletedRecords"]], _utc(earliest) if earliest else None
+        with understood("what was deleted"):
+            earliest = answer.get("earliestDateAvailable")
+            return [str(item["id"]) for item in answer["deletedRecords"]], _utc(earliest) if earliest else None
 
     def limits(self) -> dict[str, Any]:
         """What the organization may use, and what is left of it."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 import pandas as pd
 
 from sync_pipeline.errors import TransientError
-from sync_pipeline.salesforce.bulk import finished
+from sync_pipeline.salesforce.bulk import finished, new_job, state_of
 from sync_pipeline.salesforce.client import Client
 from sync_pipeline.salesforce.session import ApiRefusal
 
@@ -104,7 +104,7 @@ def _upload(client: Client, object_name: str, rows: pd.DataFrame) -> str:
     body = rows.to_csv(index=False, quoting=1, lineterminator="\n").encode()
     for last in (False, True):
         settings = {"object": object_name, "operation": "update", "lineEnding": "LF", "columnDelimiter": "COMMA"}
-        path = f"/jobs/ingest/{client.call('POST', '/jobs/ingest', json=settings)['id']}"
+        path = new_job(client, "ingest", settings)
         try:
             # Answers 201 without a body.
             client.session.put(f"{client.data_url}{path}/batches", data=body, headers={"Content-Type": "text/csv"})
@@ -124,7 +124,7 @@ def _close(client: Client, path: str) -> None:
         client.call("PATCH", path, json={"state": "UploadComplete"})
     except ApiRefusal:
         # The first try may have arrived and its answer not.
-        if client.call("GET", path)["state"] == "Open":
+        if state_of(client, path)["state"] == "Open":
             raise
 
 

@@ -22,7 +22,7 @@ from sync_pipeline import http
 from sync_pipeline.errors import TransientError
 from sync_pipeline.progress import report
 from sync_pipeline.salesforce.client import Client
-from sync_pipeline.salesforce.session import ApiRefusal
+from sync_pipeline.salesforce.session import ApiRefusal, understood
 
 log = logging.getLogger(__name__)
 
@@ -138,12 +138,13 @@ def _listed(client: Client, url: str) -> _Listed | None:
         except ApiRefusal as refusal:
             log.info("Salesforce names no result pages (%s); reading them in turn", refusal.code)
             return None
-    # The guide's table says nextRecordUrl, its example nextRecordsUrl; one client reports chunks with links.
-    named = answer.get("resultPages") or answer.get("resultChunks") or []
-    urls = [page.get("resultUrl") or page.get("resultLink") for page in named]
-    if not urls or not all(isinstance(page, str) for page in urls):
+    with understood("the pages of a Bulk result"):
+        # The guide's table says nextRecordUrl, its example nextRecordsUrl; one client reports chunks with links.
+        named = answer.get("resultPages") or answer.get("resultChunks") or []
+        urls = [str(page.get("resultUrl") or page["resultLink"]) for page in named]
+        following = None if answer.get("done") is True else answer.get("nextRecordsUrl") or answer.get("nextRecordUrl")
+    if not urls:
         return None
-    following = None if answer.get("done") is True else answer.get("nextRecordsUrl") or answer.get("nextRecordUrl")
     return _Listed([_whole(client, page) for page in urls], _whole(client, following) if following else None)
 
 

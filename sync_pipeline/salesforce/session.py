@@ -6,8 +6,8 @@ import email.utils
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -141,6 +141,22 @@ class SalesforceSession(ApiSession):
                 "which is not followed."
             )
         return urlunsplit(asked._replace(scheme=instance.scheme))
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Around the lines that take an answer apart: one of another shape than documented is told, not a traceback.
+
+    Args:
+        what: what was asked for, e.g. "the description of Account".
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise TransientError(
+            f"Salesforce's answer to {what} is not what its documentation says ({type(error).__name__}).",
+            next_step="Try again later; if it lasts, see whether a proxy answers for Salesforce.",
+        ) from error
 
 
 def spoken(response: requests.Response) -> tuple[str, str]:
