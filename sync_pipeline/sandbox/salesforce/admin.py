@@ -1,4 +1,4 @@
-"""The sandbox's own addresses, for tests: faults, field overrides, and what people do in Salesforce's pages."""
+"""The sandbox's own addresses, for tests: faults, field overrides, rights, and what people do in Salesforce's pages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sync_pipeline.sandbox.salesforce.errors import RowError
 from sync_pipeline.sandbox.salesforce.faults import read_fault
 from sync_pipeline.sandbox.salesforce.ids import id18
 from sync_pipeline.sandbox.salesforce.objects import CHANGEABLE, SObject
+from sync_pipeline.sandbox.salesforce.permissions import written
 from sync_pipeline.sandbox.salesforce.recycling import RecycleBin
 
 
@@ -41,6 +42,30 @@ async def fields(api: Api, request: Request) -> Response:
     for org, object_name, field_name, attributes in changes:
         api.override(org, object_name, field_name, attributes)
     return JSONResponse({"changed": len(changes)})
+
+
+async def permissions(api: Api, request: Request) -> Response:
+    """POST /sandbox/permissions: {"org"} and what differs from now on; GET ?org= shows all; see `permissions`.
+
+    "as" starts from the rights of an "administrator" (what every user of a new world is) or of an "integration" user;
+    "user": {"ApiEnabled": false}, "objects": {"Account": {"Read", "Edit", "ViewAllRecords", "ModifyAllRecords",
+    "ViewAllFields"}} and "sharing": {"Account": "None" | "Read" | "Edit"} then change single ones.
+    """
+    try:
+        if request.method == "GET":
+            return JSONResponse(api.rights(_known(api, request.query_params.get("org"))))
+        (given,) = _items(await request.body())
+        if not isinstance(given, dict):
+            raise ValueError("rights are a JSON object")
+        return JSONResponse(api.permit(_known(api, given.get("org")), given))
+    except ValueError as error:
+        return _wrong(error)
+
+
+def _known(api: Api, org: Any) -> str:
+    if api.state.row("SELECT 1 FROM organizations WHERE org = ?", str(org)) is None:
+        raise ValueError(f"no organization {org!r}")
+    return str(org)
 
 
 async def merge(api: Api, request: Request) -> Response:
@@ -93,12 +118,10 @@ async def _in_bin(
 
 
 def _deletable(api: Api, org: str, object_name: str) -> SObject:
-    if api.state.row("SELECT 1 FROM organizations WHERE org = ?", org) is None:
-        raise ValueError(f"no organization {org!r}")
-    entity = api.catalog(org).get(object_name)
+    entity = api.catalog(_known(api, org)).get(object_name)
     if entity is None or not entity.deletable:
         raise ValueError(f"records of {object_name!r} can't be deleted")
-    return entity
+    return written(entity)
 
 
 def _change(api: Api, given: Any) -> tuple[str, str, str, dict[str, Any]]:
@@ -109,8 +132,7 @@ def _change(api: Api, given: Any) -> tuple[str, str, str, dict[str, Any]]:
     if unknown:
         raise ValueError(f"unknown keys {sorted(unknown)}; a field override may set {', '.join(CHANGEABLE)}")
     org, object_name, field_name = (str(given.get(key, "")) for key in ("org", "object", "field"))
-    if api.state.row("SELECT 1 FROM organizations WHERE org = ?", org) is None:
-        raise ValueError(f"no organization {org!r}")
+    _known(api, org)
     if not api.declares(object_name, field_name):
         raise ValueError(f"no field {field_name!r} of {object_name!r}")
     return org, object_name, field_name, attributes

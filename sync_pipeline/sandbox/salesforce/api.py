@@ -19,6 +19,7 @@ from starlette.routing import Route
 from sync_pipeline.sandbox.salesforce.errors import ApiError, invalid_session
 from sync_pipeline.sandbox.salesforce.faults import Faults
 from sync_pipeline.sandbox.salesforce.objects import OBJECTS, Catalog
+from sync_pipeline.sandbox.salesforce.permissions import Rights, changed, keep, objects_for, require_api, rights_of
 from sync_pipeline.sandbox.state import State
 
 STAND_IN = "salesforce"
@@ -50,11 +51,12 @@ class Api:
         self.usage: Counter[str] = Counter()
         self._overrides: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
         self._catalogs: dict[str, Catalog] = {}
+        self._rights: dict[str, Rights] = {}
 
     def catalog(self, org: str) -> Catalog:
         """The objects and fields that the organization's connected user sees."""
         if org not in self._catalogs:
-            self._catalogs[org] = Catalog(self._overrides.get(org))
+            self._catalogs[org] = Catalog(self._overrides.get(org), objects_for(self.rights(org)))
         return self._catalogs[org]
 
     def override(self, org: str, object_name: str, field_name: str, attributes: dict[str, Any]) -> None:
@@ -63,6 +65,20 @@ class Api:
         key = (object_name.lower(), field_name.lower())
         fields[key] = {**fields.get(key, {}), **attributes} if attributes else {}
         self._catalogs.pop(org, None)
+
+    def rights(self, org: str) -> Rights:
+        """What the organization's connected user may do."""
+        if org not in self._rights:
+            self._rights[org] = rights_of(self.state, org)
+        return self._rights[org]
+
+    def permit(self, org: str, given: dict[str, Any]) -> Rights:
+        """Give the connected user other rights; ValueError says what is wrong with `given`."""
+        rights = changed(self.rights(org), given)
+        keep(self.state, org, rights)
+        self._rights[org] = rights
+        self._catalogs.pop(org, None)
+        return rights
 
     @staticmethod
     def declares(object_name: str, field_name: str) -> bool:
@@ -181,6 +197,7 @@ def endpoint(api: Api, path: str, **handlers: Handler) -> Route:
                 raise invalid_session()
             org = str(organization["org"])
             api.usage[org] += 1
+            require_api(api.rights(org))
             handler = handlers[request.method if request.method != "HEAD" else "GET"]
             response = await handler(Call(api, request, organization, version))
         except ApiError as error:

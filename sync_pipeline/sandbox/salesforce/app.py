@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sync_pipeline.sandbox.salesforce import admin, composite, identity, oauth, pages, records, replication
+from sync_pipeline.sandbox.salesforce import admin, composite, identity, oauth, pages, permissions, records, replication
 from sync_pipeline.sandbox.salesforce.api import STAND_IN, Api, bearer, endpoint, error_response
 from sync_pipeline.sandbox.salesforce.bulk_ingest import IngestJobs
 from sync_pipeline.sandbox.salesforce.bulk_query import QueryJobs
@@ -62,7 +62,7 @@ def create_app(state: State, *, page_rows: int = PAGE_ROWS) -> Starlette:
         state: the sandbox's state; files of Bulk jobs go into `salesforce/` beside it.
         page_rows: rows of a Bulk result page when the client does not say.
     """
-    for statement in (*_CHANGES, *_STAMPS, PURGES):
+    for statement in (*_CHANGES, *_STAMPS, PURGES, *permissions.DDL):
         state.db.execute(statement)
     api = Api(state, page_rows)
     files = state.folder / "salesforce"
@@ -127,6 +127,7 @@ def _other_routes(api: Api) -> list[BaseRoute]:
         at("/id/{organization}/{user}", identity.identity, "GET"),
         at("/sandbox/faults", admin.faults, "GET", "POST", "DELETE"),
         at("/sandbox/fields", admin.fields, "POST"),
+        at("/sandbox/permissions", admin.permissions, "GET", "POST"),
         at("/sandbox/merge", admin.merge, "POST"),
         at("/sandbox/undelete", admin.undelete, "POST"),
         at("/sandbox/purge", admin.purge, "POST"),

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from sync_pipeline.sandbox.salesforce.api import DAILY_LIMIT, LISTED_VERSIONS, STAND_IN, Api, Call, bearer, origin
+from sync_pipeline.sandbox.salesforce.permissions import require_setup
 
 _SEASONS = ("Winter", "Spring", "Summer")
 _RESOURCES = ("composite", "jobs", "limits", "query", "queryAll", "sobjects")
@@ -31,6 +32,7 @@ async def resources(call: Call) -> Response:
 
 async def limits(call: Call) -> Response:
     """GET limits: most and remaining, of what the project's clients look at."""
+    require_setup(call.api.rights(call.org))
     bulk_jobs = call.api.state.row("SELECT count(*) FROM job WHERE org = ? AND kind = 'query'", call.org)
     used = bulk_jobs[0] if bulk_jobs else 0
     return JSONResponse(

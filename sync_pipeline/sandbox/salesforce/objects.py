@@ -1,11 +1,13 @@
 """The objects of an organization, their fields and what Salesforce's describe says about them.
 
 One `Catalog` per organization: the same objects for all, but for what its field overrides hide or change. A field that
-field-level security hides is simply absent, so nothing else here has to know about permissions.
+field-level security hides is simply absent, so nothing else here has to know about permissions; what a user's other rights change
+of them, `permissions` says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -206,10 +208,15 @@ class Catalog:
 
     Args:
         overrides: (object, field) in lower case -> attributes of `Field` that differ from the ordinary.
+        objects: those that the user may see.
     """
 
-    def __init__(self, overrides: dict[tuple[str, str], dict[str, Any]] | None = None) -> None:
-        self._objects = {o.name.lower(): _overridden(o, overrides or {}) for o in OBJECTS}
+    def __init__(
+        self,
+        overrides: dict[tuple[str, str], dict[str, Any]] | None = None,
+        objects: Iterable[SObject] = OBJECTS,
+    ) -> None:
+        self._objects = {o.name.lower(): _overridden(o, overrides or {}) for o in objects}
 
     def __iter__(self) -> Any:
         return iter(self._objects.values())

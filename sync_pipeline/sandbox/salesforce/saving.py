@@ -9,6 +9,7 @@ from sync_pipeline.sandbox.salesforce.api import Api
 from sync_pipeline.sandbox.salesforce.errors import RowError
 from sync_pipeline.sandbox.salesforce.ids import id18, make_id
 from sync_pipeline.sandbox.salesforce.objects import NUMBER_TYPES, TEXT_TYPES, Field, SObject
+from sync_pipeline.sandbox.salesforce.permissions import require_edit, written
 from sync_pipeline.sandbox.salesforce.recycling import RecycleBin, now_text
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -26,8 +27,8 @@ class Saver:
         self._api = api
         self._org = org
         self._entity = entity
-        self._table = f'"{entity.table}"'
-        self._bin = RecycleBin(api, org, entity)
+        self._table = f'"{written(entity).table}"'
+        self._bin = RecycleBin(api, org, written(entity))
         self._next_number = _FIRST_NEW_NUMBER
 
     def update(self, record_id: str, values: dict[str, Any]) -> str:
@@ -38,6 +39,7 @@ class Saver:
             values: field name in any case -> value as JSON or as text from CSV; None empties the field.
         """
         whole_id = self.checked_id(record_id)
+        self._editable(whole_id)
         columns = self._checked(values, creating=False)
         self._bin.living(whole_id)
         self._api.faults.refuse(whole_id)
@@ -100,6 +102,7 @@ class Saver:
         self._bin.living(whole_id)
         if not self._entity.deletable:
             raise RowError("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id")
+        self._editable(whole_id)
         self._api.faults.refuse(whole_id)
         self._bin.delete(whole_id)
         return whole_id
@@ -125,6 +128,9 @@ class Saver:
         return whole_id
 
     # -- checks -----------------------------------------------------------------------------------------------
+
+    def _editable(self, record_id: str) -> None:
+        require_edit(self._api.state, self._org, self._api.rights(self._org), self._entity, record_id)
 
     def _field(self, name: str) -> Field:
         field = self._entity.fields.get(name.lower())

@@ -48,7 +48,7 @@ def test_describe(served: Served) -> None:
     assert fields["OwnerId"]["referenceTo"] == ["User"]
     assert served.http.get(served.data("sobjects/Nothing/describe")).json()[0]["errorCode"] == "NOT_FOUND"
     names = [o["name"] for o in served.http.get(served.data("sobjects")).json()["sobjects"]]
-    assert names == ["Account", "Contact", "User", "Organization"]
+    assert names[:4] == ["Account", "Contact", "User", "Organization"]
 
 
 def test_overrides_hide_and_change_fields_of_one_organization(served: Served) -> None:
