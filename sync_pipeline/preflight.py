@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from sync_pipeline import billing, receivables, salesforce
-from sync_pipeline.errors import SyncError
+from sync_pipeline.errors import ConfigurationError, ReconnectError, SyncError, TransientError
+from sync_pipeline.matching.comparison import Comparison
+from sync_pipeline.matching.macros import install_macros
 from sync_pipeline.orgs import Organization, unset_variables
 from sync_pipeline.warehouse import Warehouse
 
 LOW_BUDGET = 0.2
 """Share of the day's API calls below which a check says so."""
+
+CALLS_OF_A_SYNC = 100
+"""API calls that no sync of a hundred thousand accounts exceeds, unless it writes many links; larger ones add little."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,14 @@ class Line:
         ok: whether it is as it must be.
         text: what was found, and where it is not well, what to do.
         exit_code: of a problem, the exit code of its kind; 0 otherwise.
+        sure: false where the other side does not tell, and a person has to look.
     """
 
     area: str
     ok: bool
     text: str
     exit_code: int = 0
+    sure: bool = True
 
     def as_json(self) -> dict[str, object]:
         """For machines; keys as the attributes."""
@@ -49,34 +57,150 @@ def look(org: Organization) -> Iterator[Line]:
         "receivables": _receivables,
     }
     for area, looked_at in areas.items():
-        try:
-            yield from looked_at(org)
-        except SyncError as error:
-            yield Line(area, False, str(error), exit_code=error.exit_code)
+        yield from _each(area, partial(looked_at, org))
+
+
+def _each(area: str, looked_at: Callable[[], Iterable[Line]]) -> Iterator[Line]:
+    """The lines of one look; an error that ends it is its last."""
+    try:
+        yield from looked_at()
+    except SyncError as error:
+        yield Line(area, False, str(error), exit_code=error.exit_code)
+
+
+# -- Salesforce ---------------------------------------------------------------------------------------------------
 
 
 def _salesforce(org: Organization) -> Iterator[Line]:
     client = salesforce.connect(org)
-    found = client.organization()
-    kind = "sandbox" if found.get("IsSandbox") else "production"
-    yield Line("salesforce", True, f"Logged in to {found['Name']} ({kind}, {found['Id']}) at {client.instance_url}.")
-    facts = salesforce.inspect_fields(client, org)
+    with client.session:
+        found = client.organization()
+        user = salesforce.connected_user(client)
+        kind = "sandbox" if found.get("IsSandbox") else "production"
+        yield Line(
+            "salesforce",
+            True,
+            f"Logged in to {found['Name']} ({kind}, {found['Id']}) at {client.instance_url}, as the user "
+            f"{client.instance_url}/{user.id}.",
+        )
+        objects = salesforce.refused_objects(client, org)
+        readable = [name for name, refusal in objects.items() if refusal is None]
+        facts: list[salesforce.FieldFact] = []
+        looks: list[Callable[[], Iterator[Line]]] = [
+            lambda: _permissions(client, org, user, objects),
+            lambda: _fields(client, org, readable, facts),
+            lambda: _identifier(client, org, facts),
+            lambda: _budget(user),
+        ]
+        for looked_at in looks:
+            yield from _each("salesforce", looked_at)
+
+
+def _permissions(
+    client: salesforce.Client,
+    org: Organization,
+    user: salesforce.ConnectedUser,
+    objects: dict[str, ReconnectError | None],
+) -> Iterator[Line]:
+    for found in salesforce.inspect_permissions(client, org, user, objects):
+        code = 0 if found.ok else ReconnectError.exit_code
+        yield Line("salesforce", found.ok, found.text, exit_code=code, sure=found.sure)
+
+
+def _fields(
+    client: salesforce.Client, org: Organization, readable: list[str], facts: list[salesforce.FieldFact]
+) -> Iterator[Line]:
+    """Every field the YAML names; `facts` is filled for those who look further."""
+    facts += salesforce.inspect_fields(client, org, readable)
     for fact in facts:
         if fact.problem:
-            yield Line("salesforce", False, f"{fact.where(org)}: {fact.problem}", exit_code=2)
-    good = [f"{fact.object}.{fact.field} ({fact.purpose}, {fact.type})" for fact in facts if not fact.problem]
+            code = ConfigurationError.exit_code
+            yield Line("salesforce", False, f"{fact.where(org)}: {fact.problem}", exit_code=code)
+    good = [fact for fact in facts if not fact.problem]
     if good:
-        yield Line("salesforce", True, f"Can be used: {', '.join(good)}.")
-    yield _budget(client)
+        named = ", ".join(f"{fact.object}.{fact.field} ({fact.purpose}, {fact.type})" for fact in good)
+        yield Line("salesforce", True, f"Can be used: {named}.")
+    formulas = [f"{fact.object}.{fact.field}" for fact in good if fact.calculated]
+    if formulas:
+        yield Line(
+            "salesforce",
+            True,
+            f"A formula, whose changes leave no trace on the record: {', '.join(formulas)}. Every sync therefore reads "
+            "all records instead of those that changed.",
+        )
 
 
-def _budget(client: salesforce.Client) -> Line:
-    calls = client.limits()["DailyApiRequests"]
-    left, most = int(calls["Remaining"]), int(calls["Max"])
-    text = f"{left:,} of {most:,} API calls are left today."
-    if left < LOW_BUDGET * most:
-        return Line("salesforce", False, f"{text} Sync when the day's calls are there again.", exit_code=4)
+def _identifier(client: salesforce.Client, org: Organization, facts: list[salesforce.FieldFact]) -> Iterator[Line]:
+    """What the values of the shared identifier are like, in numbers: the values themselves may be personal."""
+    fact = next((fact for fact in facts if fact.purpose == "identifier" and not fact.problem), None)
+    if fact is None:
+        return  # said already
+    name = f"{org.where('identifier', 'salesforce_field')}: Account.{fact.field}"
+    if fact.type == "id":
+        yield Line("salesforce", True, f"{name} is the record's own id: no account is without, and no two share one.")
+        return
+    comparison = Comparison(
+        frozenset(org.identifier.normalize), salesforce_ids=org.identifier.salesforce_id or fact.type == "reference"
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="sync_pipeline_check_") as folder,
+        Warehouse(Path(folder), org.name).connect() as con,
+    ):
+        accounts = salesforce.read_identifiers(con, client, fact.field, Path(folder))
+        install_macros(con)
+        ((empty, values, sharing),) = con.execute(
+            f"""
+            WITH keyed AS (SELECT {comparison.key("value")} AS key FROM temp.identifiers WHERE NOT is_blank(value)),
+                shared AS (SELECT count(*) AS accounts FROM keyed GROUP BY key HAVING count(*) > 1)
+            SELECT {accounts} - (SELECT count(*) FROM keyed), count(*), coalesce(sum(accounts), 0)::BIGINT FROM shared
+            """
+        ).fetchall()
+    yield _told(org, fact, name, (accounts, empty, values, sharing))
+
+
+def _told(org: Organization, fact: salesforce.FieldFact, name: str, counts: tuple[int, int, int, int]) -> Line:
+    accounts, empty, values, sharing = counts
+    if not accounts:
+        text = f"{name}: the connected user sees no account at all. If there are some, give it View All Records on Account."
+        return Line("salesforce", False, text, exit_code=ReconnectError.exit_code)
+    kind = f"{fact.type}, {'unique' if fact.is_unique else 'not unique'} in Salesforce"
+    if empty == accounts:
+        text = (
+            f"{name} ({kind}) is empty on all {accounts:,} accounts: nothing can match. Fill it, or name another field."
+        )
+        return Line("salesforce", False, text, exit_code=ConfigurationError.exit_code)
+    rules = f" (under {', '.join(org.identifier.normalize)})" if org.identifier.normalize else ""
+    text = f"{name} ({kind}) of {accounts:,} accounts: {empty:,} have it empty"
+    if sharing:
+        text += (
+            f", {sharing:,} share {values:,} values{rules}, and will be set aside until that is corrected; a sync's check "
+            "accounts_do_not_share_identifiers lists them."
+        )
+    else:
+        text += f", no two share a value{rules}."
     return Line("salesforce", True, text)
+
+
+def _budget(user: salesforce.ConnectedUser) -> Iterator[Line]:
+    if user.calls_used is None or not user.calls_allowed:
+        text = "Salesforce does not say how many API calls are left today. Look in Setup > Company Information."
+        yield Line("salesforce", True, text, sure=False)
+        return
+    most = user.calls_allowed
+    left = max(0, most - user.calls_used)
+    text = f"{left:,} of {most:,} API calls ({left / most:.0%}) are left today"
+    if left < CALLS_OF_A_SYNC:
+        text += f", too few for a sync (up to {CALLS_OF_A_SYNC}, and more for very many accounts)."
+    else:
+        text += ", enough for a sync."
+    if left < max(LOW_BUDGET * most, CALLS_OF_A_SYNC):
+        text += " Sync when the day's calls are there again."
+        yield Line("salesforce", False, text, exit_code=TransientError.exit_code)
+    else:
+        yield Line("salesforce", True, text)
+
+
+# -- the other side, and the platform -------------------------------------------------------------------------------
 
 
 def _billing(org: Organization) -> Iterator[Line]:

@@ -22,7 +22,7 @@ ALLOWED = {
     "salesforce": {"warehouse", *SHARED},
     "billing": {"warehouse", *SHARED},
     "receivables": {"warehouse", *SHARED},
-    "preflight": {"warehouse", "salesforce", "billing", "receivables", *SHARED},
+    "preflight": {"matching", "warehouse", "salesforce", "billing", "receivables", *SHARED},
     "sandbox": set(),
 }
 WITHOUT_DAGSTER = set(ALLOWED)

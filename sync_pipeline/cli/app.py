@@ -62,8 +62,21 @@ def orgs(json: Json = False) -> None:
 def check(
     organization: Annotated[str, typer.Argument(help="Name of the organization.")],
     json: Json = False,
+    permission_set: Annotated[
+        Path | None,
+        typer.Option(
+            "--permission-set",
+            metavar="FILE",
+            help="Write the least permission set for this organization there, as Salesforce metadata (a file that ends "
+            "in .permissionset-meta.xml, or a folder); check nothing.",
+        ),
+    ] = None,
 ) -> None:
-    """Check configuration, logins, fields and rights of an organization; everything that is wrong at once. Writes nothing."""
+    """Check configuration, logins, fields and rights of an organization; everything that is wrong at once. Changes nothing."""
+    if permission_set is not None:
+        from sync_pipeline.cli.permission_set import write
+
+        raise typer.Exit(write(organization, permission_set, as_json=json))
     from sync_pipeline.cli.check import show
 
     raise typer.Exit(show(organization, as_json=json))

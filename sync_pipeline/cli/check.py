@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
 from sync_pipeline.cli.orgs import load
 from sync_pipeline.cli.output import out, print_json
 from sync_pipeline.errors import ConfigurationError
@@ -13,30 +16,37 @@ def show(name: str, *, as_json: bool) -> int:
     loaded = load()
     if name in loaded.broken:
         code = ConfigurationError.exit_code
-        lines = [Line("configuration", False, str(problem), exit_code=code) for problem in loaded.broken[name]]
+        found = iter([Line("configuration", False, str(problem), exit_code=code) for problem in loaded.broken[name]])
     elif name in loaded.organizations:
-        lines = []
-        for line in look(loaded.organizations[name]):
-            lines.append(line)
-            if not as_json:
-                _print(line)
+        found = look(loaded.organizations[name])
     else:
         known = ", ".join(sorted({*loaded.organizations, *loaded.broken})) or "none yet"
         raise ConfigurationError(f"There is no organization {name}.", next_step=f"Those there are: {known}.")
+    lines = list(found if as_json else _printed(found))
     problems = [line for line in lines if not line.ok]
     if as_json:
-        document = {"organization": name, "ok": not problems, "looked_at": [line.as_json() for line in lines]}
-        print_json(document)
+        print_json({"organization": name, "ok": not problems, "looked_at": [line.as_json() for line in lines]})
     else:
-        if name in loaded.broken:
-            for line in lines:
-                _print(line)
-        verdict = f"{len(problems)} problem(s)." if problems else "Ready to sync."
-        out.print(f"{name}: {verdict}", style="bold red" if problems else "bold green", markup=False)
+        out.print(f"{name}: {_verdict(lines)}", style="bold red" if problems else "bold green", markup=False)
     return problems[0].exit_code if problems else 0
 
 
+def _verdict(lines: list[Line]) -> str:
+    problems, unsure = sum(not line.ok for line in lines), sum(line.ok and not line.sure for line in lines)
+    open_questions = f" {unsure} thing(s) to look at yourself, marked ??." if unsure else ""
+    return (f"{problems} problem(s)." if problems else "Ready to sync.") + open_questions
+
+
+def _printed(lines: Iterable[Line]) -> Iterator[Line]:
+    """The same lines, each area printed as soon as it is complete: what is wrong first, then what a person must look at."""
+    for _, together in groupby(lines, key=lambda line: line.area):
+        area = list(together)
+        for line in sorted(area, key=lambda line: (line.ok, line.sure)):
+            _print(line)
+        yield from area
+
+
 def _print(line: Line) -> None:
-    sign = "[green]ok[/green]" if line.ok else "[bold red]no[/bold red]"
+    sign = "[bold red]no[/bold red]" if not line.ok else "[green]ok[/green]" if line.sure else "[yellow]??[/yellow]"
     text = line.text.replace("[", r"\[")
     out.print(f"{sign}  {line.area:<14} {text}", soft_wrap=True)

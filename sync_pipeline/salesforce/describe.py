@@ -6,7 +6,7 @@ Field types of the identifier: Upflow's guide supports textarea, string and refe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -32,6 +32,7 @@ STANDARD_FIELDS = {
         "CreatedDate",
         "SystemModstamp",
     ),
+    USER: ("Id", "Name", "FirstName", "LastName", "Email", "IsActive"),
 }
 """What is read of every record, whatever the YAML says."""
 
@@ -46,7 +47,10 @@ _API_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class FieldFact:
-    """One field and one purpose: a row of `salesforce_fields`, whose columns say what each value is."""
+    """One field and one purpose: a row of `salesforce_fields`, whose columns say what each value is.
+
+    `calculated` is no column: whether the field is a formula, whose changes leave no trace on the record.
+    """
 
     object: str
     field: str
@@ -57,6 +61,7 @@ class FieldFact:
     is_unique: bool | None = None
     label: str | None = None
     problem: str | None = None
+    calculated: bool = False
 
     def where(self, org: Organization) -> str:
         """File and line of the YAML key that names the field."""
@@ -64,20 +69,30 @@ class FieldFact:
             return org.where("identifier", "salesforce_field")
         if self.purpose == "export":
             return org.where("export", "portal_link", "salesforce_field")
+        if self.object == USER:
+            return org.where("import", "owners")
         return org.where("import", "account_fields" if self.object == ACCOUNT else "contact_fields", self.field)
 
 
-def inspect_fields(client: Client, org: Organization) -> list[FieldFact]:
+def inspect_fields(client: Client, org: Organization, objects: Collection[str] | None = None) -> list[FieldFact]:
     """Every field the YAML names, as Salesforce describes it, with its problem if it can't serve its purpose.
 
     A field that is read of every record whatever the YAML says (Name, OwnerId, ...) is listed only if the user may not
     see it. Costs one request for each object.
 
+    Args:
+        client: a connected client.
+        org: its organization.
+        objects: look at fields of these only; by default of those that `objects_read` names.
+
     Raises:
         ReconnectError: the user sees no such object, or the login is refused.
     """
     facts = []
+    objects = objects_read(org) if objects is None else objects
     for object_name, field, purpose in _named(org):
+        if object_name not in objects:
+            continue
         found = find_field(client, object_name, field)
         if found is None:
             facts.append(FieldFact(object_name, field, purpose, problem=_missing(client, object_name, field)))
@@ -92,10 +107,11 @@ def inspect_fields(client: Client, org: Organization) -> list[FieldFact]:
                 updateable=bool(found.get("updateable")),
                 is_unique=bool(found.get("unique")) or found["type"] == "id",
                 label=found.get("label"),
-                problem=_problem(org, purpose, found),
+                problem=_problem(client, org, purpose, found),
+                calculated=bool(found.get("calculated")),
             )
         )
-    return facts + list(_hidden_standard_fields(client, org))
+    return facts + list(_hidden_standard_fields(client, objects))
 
 
 def objects_read(org: Organization) -> tuple[str, ...]:
@@ -148,8 +164,8 @@ def _named(org: Organization) -> Iterator[tuple[str, str, str]]:
         yield ACCOUNT, org.export.portal_link.salesforce_field, "export"
 
 
-def _hidden_standard_fields(client: Client, org: Organization) -> Iterator[FieldFact]:
-    for object_name in objects_read(org):
+def _hidden_standard_fields(client: Client, objects: Collection[str]) -> Iterator[FieldFact]:
+    for object_name in objects:
         for field in STANDARD_FIELDS[object_name]:
             if find_field(client, object_name, field) is None:
                 problem = (
@@ -175,11 +191,11 @@ def _missing(client: Client, object_name: str, field: str) -> str:
     )
 
 
-def _problem(org: Organization, purpose: str, found: dict[str, Any]) -> str | None:
+def _problem(client: Client, org: Organization, purpose: str, found: dict[str, Any]) -> str | None:
     if purpose == "identifier":
         return _identifier_problem(found)
     if purpose == "export":
-        return _export_problem(org, found)
+        return _export_problem(client, org, found)
     return _import_problem(found)
 
 
@@ -211,7 +227,7 @@ def _import_problem(found: dict[str, Any]) -> str | None:
     )
 
 
-def _export_problem(org: Organization, found: dict[str, Any]) -> str | None:
+def _export_problem(client: Client, org: Organization, found: dict[str, Any]) -> str | None:
     name = f"Account.{found['name']}"
     if found["name"].lower() == org.identifier.salesforce_field.lower():
         return f"{name} is the shared identifier; the portal link would overwrite it. Name another field."
@@ -222,9 +238,11 @@ def _export_problem(org: Organization, found: dict[str, Any]) -> str | None:
     if found.get("htmlFormatted") or found.get("extraTypeInfo") == "richtextarea":
         return f"{name} is rich text, where Salesforce rewrites links. Name a text, long text or URL field."
     if not found.get("updateable"):
+        if not client.describe(ACCOUNT).get("updateable", True):
+            return f"{name} may not be edited by the connected user, who may not edit Account at all."
         return (
             f"{name} may not be edited by the connected user. Give the user edit access to the field, by field-level "
-            "security and on the Account object."
+            "security: a permission set, or the profile."
         )
     needed = _shortest_link(org)
     if found["length"] < needed:

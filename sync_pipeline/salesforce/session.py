@@ -28,6 +28,12 @@ BUSY_STATUSES = RETRIED_STATUSES | {406, 420}
 CLOCK_SECONDS = 5
 """How far the clock of an answer may be behind: it says whole seconds, and a server makes up the text now and then."""
 
+RIGHTS = {
+    "API_DISABLED_FOR_ORG": "Give the connected user the permission API Enabled. Where no user can use the API, its edition "
+    "has none: ask Salesforce.",
+}
+"""What to do about a refusal that does not name the right it misses."""
+
 TRANSIENT_CODES = frozenset({"REQUEST_LIMIT_EXCEEDED", "QUERY_TIMEOUT", "SERVER_UNAVAILABLE", "UNABLE_TO_LOCK_ROW"})
 
 
@@ -193,6 +199,7 @@ def explained(method: str, response: requests.Response, code: str, reason: str) 
             next_step="Try again later; https://status.salesforce.com shows whether it is known.",
         )
     if status == 403:
-        return ReconnectError(message, next_step="Give the connected user the right that Salesforce names.")
+        missing = RIGHTS.get(code, "Give the connected user the right that Salesforce names.")
+        return ReconnectError(message, next_step=missing)
     next_step = "Set salesforce.api_version to a version Salesforce still serves." if status == 410 else None
     return ApiRefusal(message, status=status, code=code, reason=reason, next_step=next_step)
