@@ -31,7 +31,7 @@ _NEVER_LISTED = frozenset(
     | {"lastactivitydate", "lastvieweddate", "lastreferenceddate"}
     | {"firstname", "lastname", "middlename", "salutation", "suffix"}
 )
-"""Standard fields that describe calls not permissionable, in lower case; for when describe can't be asked."""
+"""Standard fields that are never listed, in lower case; describe calls them not permissionable."""
 
 _ADDRESS_PART = re.compile(
     "(Billing|Shipping|Mailing|Other|Person(?:Mailing|Other))"
@@ -141,7 +141,7 @@ def _listed(field: str, described: Mapping[str, Any] | None) -> str | None:
         return _listed_by_name(field)
     # † Access is given to an address as a whole: so do Salesforce's own files. To a person's name it is never given.
     whole = fields.get(str(entry.get("compoundFieldName")).lower(), entry)
-    return str(whole["name"]) if whole.get("permissionable") else None
+    return str(whole["name"]) if whole.get("permissionable") and field.lower() not in _NEVER_LISTED else None
 
 
 def _listed_by_name(field: str) -> str | None:

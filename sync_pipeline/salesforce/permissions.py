@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from sync_pipeline.errors import DataError, ReconnectError
 from sync_pipeline.orgs.models import Organization
@@ -92,8 +93,8 @@ def refused_objects(client: Client, org: Organization) -> dict[str, ReconnectErr
     found: dict[str, ReconnectError | None] = {}
     for name in (*objects_read(org), *((USER,) if org.imports.owners else ())):
         try:
-            client.describe(name)
-            found[name] = None
+            queryable = client.describe(name).get("queryable", True)
+            found[name] = None if queryable else ReconnectError(f"The connected user may not query {name}.")
         except ReconnectError as refusal:
             found[name] = refusal
     return found
@@ -104,7 +105,7 @@ def inspect_permissions(
 ) -> Iterator[Finding]:
     """Everything the connected user lacks for a sync, what can't be asked, and last what it has.
 
-    Costs one call for an administrator, and at most five for others, besides those of describe.
+    Costs one call for an administrator, and at most five for others. A refused question is an open one, not an error.
 
     Args:
         client: a connected client.
@@ -112,17 +113,15 @@ def inspect_permissions(
         user: who `connected_user` found.
         objects: what `refused_objects` found.
     """
-    asked = _Asked(client, user)
-    may = ["use the API", *(f"read {name}" for name, refusal in objects.items() if refusal is None)]
     for refusal in filter(None, objects.values()):
         yield Finding(f"{refusal} {_granting(org)}", ok=False)
+    asked = _Asked(client, user)
     readable = [name for name, refusal in objects.items() if refusal is None]
-    if org.export.portal_link is not None and ACCOUNT in readable:
-        if client.describe(ACCOUNT).get("updateable", True):
-            may.append("edit Account")
-        else:
-            yield _no_edit(org)
-    if "ModifyAllData" in asked.system_permissions:
+    exports = org.export.portal_link is not None and ACCOUNT in readable
+    edits = exports and client.describe(ACCOUNT).get("updateable", True)
+    if exports and not edits:
+        yield _no_edit(org)
+    if asked.has("ModifyAllData"):
         yield Finding(
             "The connected user is an administrator (Modify All Data): it reads and edits every record. Field-level "
             "security holds for it too."
@@ -131,9 +130,12 @@ def inspect_permissions(
     for name in (ACCOUNT, CONTACT):
         if name in readable:
             yield from _reads_all(org, asked, name)
-    if "edit Account" in may:
+    if edits:
         yield from _edits_all(org, asked)
-    yield Finding(f"The connected user is no administrator, and may {_listed(may)}.")
+    may = ["use the API", *(f"read {name}" for name in readable), *(["edit Account"] if edits else [])]
+    known = "The connected user is no administrator, and may"
+    unknown = "Whether the connected user is an administrator can't be asked; it may"
+    yield Finding(f"{known if asked.system_permissions is not None else unknown} {_listed(may)}.")
 
 
 class _Asked:
@@ -143,51 +145,67 @@ class _Asked:
         self._client = client
         self._user = user
 
+    def has(self, permission: str) -> bool:
+        """Whether the user is known to have one of `_SYSTEM_PERMISSIONS`."""
+        return permission in (self.system_permissions or ())
+
     @cached_property
-    def system_permissions(self) -> frozenset[str]:
-        """Those of `_SYSTEM_PERMISSIONS` that the user has."""
+    def system_permissions(self) -> frozenset[str] | None:
+        """Those of `_SYSTEM_PERMISSIONS` that the user has; None where it may not ask."""
         fields = ", ".join(f"Permissions{name}" for name in _SYSTEM_PERMISSIONS)
-        found = next(self._client.query(f"SELECT {fields} FROM UserPermissionAccess"), {})
-        return frozenset(name for name in _SYSTEM_PERMISSIONS if found.get(f"Permissions{name}"))
+        rows = self._rows(f"SELECT {fields} FROM UserPermissionAccess")
+        if not rows:
+            return None
+        return frozenset(name for name in _SYSTEM_PERMISSIONS if rows[0].get(f"Permissions{name}"))
 
     @cached_property
     def record_permissions(self) -> dict[str, set[str]] | None:
         """Object to ViewAllRecords, ModifyAllRecords, as far as granted; None where the user may not ask."""
-        if "ViewSetup" not in self.system_permissions:
+        if not self.has("ViewSetup"):
             return None
         assigned = f"SELECT PermissionSetId FROM PermissionSetAssignment WHERE AssigneeId = '{self._user.id}'"
+        sets = self._rows(f"{assigned} AND IsActive = true")
+        if not sets:
+            return None  # every user has that of its profile at least
         granted: dict[str, set[str]] = {ACCOUNT: set(), CONTACT: set()}
-        try:
-            sets = [str(row["PermissionSetId"]) for row in self._client.query(f"{assigned} AND IsActive = true")]
-            for start in range(0, len(sets), _SETS_AT_ONCE):
-                parents = ", ".join(f"'{one}'" for one in sets[start : start + _SETS_AT_ONCE])
-                for row in self._client.query(
-                    "SELECT SobjectType, PermissionsViewAllRecords, PermissionsModifyAllRecords FROM ObjectPermissions "
-                    f"WHERE SobjectType IN ('{ACCOUNT}', '{CONTACT}') AND ParentId IN ({parents})"
-                ):
-                    names = ("ViewAllRecords", "ModifyAllRecords")
-                    granted[row["SobjectType"]] |= {name for name in names if row[f"Permissions{name}"]}
-        except ApiRefusal:  # the object is not there for everyone who may view Setup
-            return None
+        for start in range(0, len(sets), _SETS_AT_ONCE):
+            parents = ", ".join(f"'{row['PermissionSetId']}'" for row in sets[start : start + _SETS_AT_ONCE])
+            rows = self._rows(
+                "SELECT SobjectType, PermissionsViewAllRecords, PermissionsModifyAllRecords FROM ObjectPermissions "
+                f"WHERE SobjectType IN ('{ACCOUNT}', '{CONTACT}') AND ParentId IN ({parents})"
+            )
+            if rows is None:
+                return None
+            for row in rows:
+                names = ("ViewAllRecords", "ModifyAllRecords")
+                granted[row["SobjectType"]] |= {name for name in names if row[f"Permissions{name}"]}
         return granted
 
     @cached_property
     def sharing(self) -> dict[str, str]:
         """Object to what everybody may do with records of others, in the API's words."""
-        found = next(self._client.query("SELECT DefaultAccountAccess, DefaultContactAccess FROM Organization"), {})
-        return {name: str(found.get(f"Default{name}Access")) for name in (ACCOUNT, CONTACT)}
+        rows = self._rows("SELECT DefaultAccountAccess, DefaultContactAccess FROM Organization") or [{}]
+        return {name: str(rows[0].get(f"Default{name}Access", "unknown")) for name in (ACCOUNT, CONTACT)}
 
     @cached_property
     def others_accounts(self) -> list[str]:
         """Ids of some accounts that the user sees and does not own."""
-        soql = f"SELECT Id FROM Account WHERE OwnerId != '{self._user.id}' LIMIT {SAMPLE}"
-        return [str(row["Id"]) for row in self._client.query(soql)]
+        rows = self._rows(f"SELECT Id FROM Account WHERE OwnerId != '{self._user.id}' LIMIT {SAMPLE}")
+        return [str(row["Id"]) for row in rows or ()]
 
-    def editable(self) -> int:
-        """How many of `others_accounts` the user may edit."""
+    def editable(self) -> int | None:
+        """How many of `others_accounts` the user may edit; None where it may not ask."""
         ids = ", ".join(f"'{one}'" for one in self.others_accounts)
         soql = f"SELECT RecordId, HasEditAccess FROM UserRecordAccess WHERE UserId = '{self._user.id}' AND RecordId IN"
-        return sum(bool(row["HasEditAccess"]) for row in self._client.query(f"{soql} ({ids})"))
+        rows = self._rows(f"{soql} ({ids})")
+        return None if rows is None else sum(bool(row["HasEditAccess"]) for row in rows)
+
+    def _rows(self, soql: str) -> list[dict[str, Any]] | None:
+        """The answer to a query; None where Salesforce shows this user no such object or field."""
+        try:
+            return list(self._client.query(soql))
+        except ApiRefusal:
+            return None
 
 
 def _no_edit(org: Organization) -> Finding:
@@ -200,7 +218,7 @@ def _no_edit(org: Organization) -> Finding:
 
 def _reads_all(org: Organization, asked: _Asked, name: str) -> Iterator[Finding]:
     """Whether the user sees every record. Where it does not, no error ever says so: records are just missing."""
-    if "ViewAllData" in asked.system_permissions:
+    if asked.has("ViewAllData"):
         return
     granted = asked.record_permissions
     if granted is not None and granted[name]:
@@ -230,8 +248,8 @@ def _reads_all(org: Organization, asked: _Asked, name: str) -> Iterator[Finding]
     else:
         yield Finding(
             f"Whether the connected user has View All Records on {name} can't be asked: only users with View Setup and "
-            f"Configuration may, which a sync does not need. Without it, {missing}. Look in Setup > Users at the user's "
-            f"permission sets, or compare the number of {plural} with what an administrator sees.",
+            f"Configuration may, which a sync does not need. Without it, {missing}. Look at the permission sets of the user "
+            f"in Setup > Users, or compare the number of {plural} that a sync reads with what an administrator sees.",
             sure=False,
         )
 
@@ -248,12 +266,19 @@ def _edits_all(org: Organization, asked: _Asked) -> Iterator[Finding]:
     if may == sample:
         yield Finding(f"The connected user may edit all of {sample} accounts of other owners that were asked about.")
         return
+    if may is None:
+        found = "whether the connected user may edit accounts of other owners can't be asked. If not, no link is saved there"
+    else:
+        found = (
+            f"the connected user may edit {may} of {sample} accounts of other owners that were asked about; Salesforce "
+            "refuses the portal links of the rest"
+        )
     yield Finding(
-        f"{org.where('export', 'portal_link', 'salesforce_field')}: the connected user may edit only {may} of {sample} "
-        "accounts of other owners that were asked about; Salesforce would refuse the portal links of the rest "
-        f"(INSUFFICIENT_ACCESS_OR_READONLY; sharing default {_default(asked.sharing[ACCOUNT])}). Share accounts with the "
-        "user for editing by a sharing rule (Setup > Sharing Settings), or give it Modify All Records on Account.",
-        ok=False,
+        f"{org.where('export', 'portal_link', 'salesforce_field')}: {found} (INSUFFICIENT_ACCESS_OR_READONLY; sharing "
+        f"default {_default(asked.sharing[ACCOUNT])}). Share accounts with the user for editing by a sharing rule (Setup > "
+        "Sharing Settings), or give it Modify All Records on Account.",
+        ok=may is None,
+        sure=may is not None,
     )
 
 

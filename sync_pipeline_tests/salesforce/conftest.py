@@ -43,8 +43,13 @@ class Served:
         self._post("fields", where | attributes)
         self._changed.append(where)
 
+    def permit(self, **rights: Any) -> None:
+        """Give the connected user other rights; see the stand-in's `permissions`."""
+        self._post("permissions", {"org": world.ORG} | rights)
+
     def heal(self) -> None:
-        """No faults, every field as it was."""
+        """No faults, every field and every right as it was."""
+        self.permit(**{"as": "administrator"})
         self.http.delete(f"{self.url}/sandbox/faults")
         if self._changed:
             self._post("fields", self._changed)

@@ -15,6 +15,10 @@ _SOAP = {
     "address": "urn:address",
 }
 
+_COMPOUND = {"BillingCountry": "BillingAddress", "FirstName": "Name", "LastName": "Name"}
+_NOT_PERMISSIONABLE = frozenset({"FirstName", "LastName", "MasterRecordId"})
+"""Besides what is always filled: field-level security does not reach them."""
+
 
 def describe_global(catalog: Catalog, base: str) -> dict[str, Any]:
     """Every object, in short. `base` is the path of the version, e.g. /services/data/v66.0."""
@@ -103,7 +107,7 @@ def _field(field: Field) -> dict[str, Any]:
         "calculatedFormula": "AnnualRevenue / 1000" if field.calculated else None,
         "cascadeDelete": False,
         "caseSensitive": False,
-        "compoundFieldName": "BillingAddress" if field.name == "BillingCountry" else None,
+        "compoundFieldName": _COMPOUND.get(field.name),
         "controllerName": None,
         "createable": field.createable,
         "custom": field.custom,
@@ -133,7 +137,7 @@ def _field(field: Field) -> dict[str, Any]:
         "nameField": field.name == "Name",
         "namePointing": False,
         "nillable": field.nillable,
-        "permissionable": field.nillable and field.type != "id",
+        "permissionable": field.nillable and field.type != "id" and field.name not in _NOT_PERMISSIONABLE,
         "picklistValues": [
             {"active": True, "defaultValue": False, "label": v, "validFor": None, "value": v} for v in field.picklist
         ],
