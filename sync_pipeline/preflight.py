@@ -15,11 +15,8 @@ from sync_pipeline.matching.macros import install_macros
 from sync_pipeline.orgs import Organization, unset_variables
 from sync_pipeline.warehouse import Warehouse
 
-LOW_BUDGET = 0.2
-"""Share of the day's API calls below which a check says so."""
-
 CALLS_OF_A_SYNC = 100
-"""API calls that no sync of a hundred thousand accounts exceeds, unless it writes many links; larger ones add little."""
+"""API requests that a sync of a million accounts stays under, unless it writes very many links."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def _salesforce(org: Organization) -> Iterator[Line]:
             "salesforce",
             True,
             f"Logged in to {found['Name']} ({kind}, {found['Id']}) at {client.instance_url}, as the user "
-            f"{client.instance_url}/{user.id}.",
+            f"{client.instance_url}/{user}.",
         )
         objects = salesforce.refused_objects(client, org)
         readable = [name for name, refusal in objects.items() if refusal is None]
@@ -90,7 +87,7 @@ def _salesforce(org: Organization) -> Iterator[Line]:
             lambda: _permissions(client, org, user, objects),
             lambda: _fields(client, org, readable, facts),
             lambda: _identifier(client, org, facts),
-            lambda: _budget(user),
+            lambda: _budget(client),
         ]
         for looked_at in looks:
             yield from _each("salesforce", looked_at)
@@ -99,7 +96,7 @@ def _salesforce(org: Organization) -> Iterator[Line]:
 def _permissions(
     client: salesforce.Client,
     org: Organization,
-    user: salesforce.ConnectedUser,
+    user: str,
     objects: dict[str, ReconnectError | None],
 ) -> Iterator[Line]:
     for found in salesforce.inspect_permissions(client, org, user, objects):
@@ -120,14 +117,15 @@ def _fields(
     if good:
         named = ", ".join(f"{fact.object}.{fact.field} ({fact.purpose}, {fact.type})" for fact in good)
         yield Line("salesforce", True, f"Can be used: {named}.")
-    formulas = [f"{fact.object}.{fact.field}" for fact in good if fact.calculated]
-    if formulas:
-        yield Line(
-            "salesforce",
-            True,
-            f"A formula, whose changes leave no trace on the record: {', '.join(formulas)}. Every sync therefore reads "
-            "all records instead of those that changed.",
-        )
+    for name in readable:
+        formulas = [fact.field for fact in good if fact.calculated and fact.object == name]
+        if formulas:
+            yield Line(
+                "salesforce",
+                True,
+                f"{name}.{', '.join(formulas)}: formula fields change without a trace, so every sync reads all records of "
+                f"{name} instead of those that changed.",
+            )
 
 
 def _identifier(client: salesforce.Client, org: Organization, facts: list[salesforce.FieldFact]) -> Iterator[Line]:
@@ -146,7 +144,7 @@ def _identifier(client: salesforce.Client, org: Organization, facts: list[salesf
         tempfile.TemporaryDirectory(prefix="sync_pipeline_check_") as folder,
         Warehouse(Path(folder), org.name).connect() as con,
     ):
-        accounts = salesforce.read_identifiers(con, client, fact.field, Path(folder))
+        accounts = salesforce.read_identifiers(con, client, fact.field)
         install_macros(con)
         ((empty, values, sharing),) = con.execute(
             f"""
@@ -181,23 +179,28 @@ def _told(org: Organization, fact: salesforce.FieldFact, name: str, counts: tupl
     return Line("salesforce", True, text)
 
 
-def _budget(user: salesforce.ConnectedUser) -> Iterator[Line]:
-    if user.calls_used is None or not user.calls_allowed:
-        text = "Salesforce does not say how many API calls are left today. Look in Setup > Company Information."
+def _budget(client: salesforce.Client) -> Iterator[Line]:
+    budget = client.session.budget
+    if not budget.limit:
+        text = "Salesforce does not say how many API requests are left today. Look in Setup > Company Information."
         yield Line("salesforce", True, text, sure=False)
         return
-    most = user.calls_allowed
-    left = max(0, most - user.calls_used)
-    text = f"{left:,} of {most:,} API calls ({left / most:.0%}) are left today"
-    if left < CALLS_OF_A_SYNC:
-        text += f", too few for a sync (up to {CALLS_OF_A_SYNC}, and more for very many accounts)."
-    else:
-        text += ", enough for a sync."
-    if left < max(LOW_BUDGET * most, CALLS_OF_A_SYNC):
-        text += " Sync when the day's calls are there again."
+    left, most = max(0, budget.limit - budget.used), budget.limit
+    text = f"{left:,} of {most:,} API requests ({left / most:.0%}) are left today"
+    for_a_sync = most * budget.settings.stop_percent // 100 - budget.used
+    if for_a_sync < CALLS_OF_A_SYNC:
+        text += (
+            f"; a sync may use {max(0, for_a_sync):,} of them, and may need {CALLS_OF_A_SYNC}. Sync again later (the count "
+            f"covers the last 24 hours), or raise stop_percent ({budget.where})."
+        )
         yield Line("salesforce", False, text, exit_code=TransientError.exit_code)
+    elif budget.is_low:
+        text += (
+            f", enough for a sync; but {budget.settings.warn_percent} % are used ({budget.where}): see who uses them."
+        )
+        yield Line("salesforce", True, text, sure=False)
     else:
-        yield Line("salesforce", True, text)
+        yield Line("salesforce", True, f"{text}, enough for a sync.")
 
 
 # -- the other side, and the platform -------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from sync_pipeline.salesforce.load import (
 )
 from sync_pipeline.salesforce.permission_set import PermissionSet, least_permission_set
 from sync_pipeline.salesforce.permissions import (
-    ConnectedUser,
     connected_user,
     inspect_permissions,
     refused_objects,
@@ -27,7 +26,6 @@ from sync_pipeline.salesforce.permissions import (
 
 __all__ = [
     "Client",
-    "ConnectedUser",
     "FieldFact",
     "PermissionSet",
     "bulk_query",

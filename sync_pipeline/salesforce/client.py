@@ -112,12 +112,6 @@ class Client:
             earliest = answer.get("earliestDateAvailable")
             return [str(item["id"]) for item in answer["deletedRecords"]], _utc(earliest) if earliest else None
 
-    def limits(self) -> dict[str, Any]:
-        """What the organization may use, and what is left of it."""
-        with translated("Salesforce"):
-            answer: dict[str, Any] = self._salesforce.limits()
-            return answer
-
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """Send one request to `path` below `/services/data/vXX.X` and return the JSON it answers."""
         with translated("Salesforce"):

@@ -38,7 +38,6 @@ _SHARING_DEFAULTS = {"None": "Private", "Read": "Public Read Only", "Edit": "Pub
 _READ_BY_ALL = frozenset({"Read", "Edit", "ReadEditTransfer", "All"})
 _EDITED_BY_ALL = _READ_BY_ALL - {"Read"}
 _USER_ID = re.compile(r"005[A-Za-z0-9]{12,15}")
-_USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,36 +55,16 @@ class Finding:
     sure: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectedUser:
-    """Who a login works as.
-
-    Attributes:
-        id: user id, 15 or 18 characters.
-        calls_used: API calls of the whole organization in the last 24 hours; None where Salesforce does not say.
-        calls_allowed: how many it may make; likewise.
-    """
-
-    id: str
-    calls_used: int | None = None
-    calls_allowed: int | None = None
-
-
-def connected_user(client: Client) -> ConnectedUser:
-    """Ask who the login works as, in one call whose headers tell the API calls of the day as well.
-
-    (The limits themselves may be asked only by users with View Setup and Configuration.)
+def connected_user(client: Client) -> str:
+    """The id of the user whom the login works as; one call.
 
     Raises:
         DataError: Salesforce names no user.
     """
-    with client.session.get(client.data_url) as response:
-        identity = str(response.json().get("identity"))
-        usage = _USAGE.search(response.headers.get("Sforce-Limit-Info", ""))
-    user_id = identity.rpartition("/")[2]
-    if not _USER_ID.fullmatch(user_id):
+    user = str(client.call("GET", "").get("identity")).rpartition("/")[2]
+    if not _USER_ID.fullmatch(user):
         raise DataError(f"Salesforce ({client.instance_url}) names no user behind this login.")
-    return ConnectedUser(user_id, int(usage[1]), int(usage[2])) if usage else ConnectedUser(user_id)
+    return user
 
 
 def refused_objects(client: Client, org: Organization) -> dict[str, ReconnectError | None]:
@@ -101,7 +80,7 @@ def refused_objects(client: Client, org: Organization) -> dict[str, ReconnectErr
 
 
 def inspect_permissions(
-    client: Client, org: Organization, user: ConnectedUser, objects: dict[str, ReconnectError | None]
+    client: Client, org: Organization, user: str, objects: dict[str, ReconnectError | None]
 ) -> Iterator[Finding]:
     """Everything the connected user lacks for a sync, what can't be asked, and last what it has.
 
@@ -110,7 +89,7 @@ def inspect_permissions(
     Args:
         client: a connected client.
         org: its organization.
-        user: who `connected_user` found.
+        user: the id that `connected_user` found.
         objects: what `refused_objects` found.
     """
     for refusal in filter(None, objects.values()):
@@ -141,7 +120,7 @@ def inspect_permissions(
 class _Asked:
     """What Salesforce tells of the user, each thing asked for when it is first needed."""
 
-    def __init__(self, client: Client, user: ConnectedUser) -> None:
+    def __init__(self, client: Client, user: str) -> None:
         self._client = client
         self._user = user
 
@@ -163,7 +142,7 @@ class _Asked:
         """Object to ViewAllRecords, ModifyAllRecords, as far as granted; None where the user may not ask."""
         if not self.has("ViewSetup"):
             return None
-        assigned = f"SELECT PermissionSetId FROM PermissionSetAssignment WHERE AssigneeId = '{self._user.id}'"
+        assigned = f"SELECT PermissionSetId FROM PermissionSetAssignment WHERE AssigneeId = '{self._user}'"
         sets = self._rows(f"{assigned} AND IsActive = true")
         if not sets:
             return None  # every user has that of its profile at least
@@ -190,13 +169,13 @@ class _Asked:
     @cached_property
     def others_accounts(self) -> list[str]:
         """Ids of some accounts that the user sees and does not own."""
-        rows = self._rows(f"SELECT Id FROM Account WHERE OwnerId != '{self._user.id}' LIMIT {SAMPLE}")
+        rows = self._rows(f"SELECT Id FROM Account WHERE OwnerId != '{self._user}' LIMIT {SAMPLE}")
         return [str(row["Id"]) for row in rows or ()]
 
     def editable(self) -> int | None:
         """How many of `others_accounts` the user may edit; None where it may not ask."""
         ids = ", ".join(f"'{one}'" for one in self.others_accounts)
-        soql = f"SELECT RecordId, HasEditAccess FROM UserRecordAccess WHERE UserId = '{self._user.id}' AND RecordId IN"
+        soql = f"SELECT RecordId, HasEditAccess FROM UserRecordAccess WHERE UserId = '{self._user}' AND RecordId IN"
         rows = self._rows(f"{soql} ({ids})")
         return None if rows is None else sum(bool(row["HasEditAccess"]) for row in rows)
 

@@ -47,7 +47,7 @@ def test_an_administrator_is_ready(place: Workplace) -> None:
     assert all(line.ok and line.sure for line in lines)
     assert [line.area for line in lines] == ["configuration", *["salesforce"] * 5, "billing", "receivables"]
     assert "administrator" in lines[2].text
-    assert "API calls (100%) are left today, enough for a sync" in lines[5].text
+    assert "API requests (100%) are left today, enough for a sync" in lines[5].text
     assert place.sandbox.calls("salesforce", org="database") - before <= 12
 
 
@@ -104,7 +104,7 @@ def test_other_identifiers(place: Workplace, field: str, words: str) -> None:
 
 def test_formulas_are_pointed_out(place: Workplace) -> None:
     place.edit("demo_file", "    Segment__c: Segment", "    Score__c: Score")
-    line = line_with(looked_at(place, "demo_file"), "A formula")
+    line = line_with(looked_at(place, "demo_file"), "formula fields")
     assert line.ok
     assert "Account.Score__c" in line.text
 
@@ -139,25 +139,28 @@ def test_fields_of_other_objects_are_looked_at_where_one_is_not_there(place: Wor
 
 
 @pytest.mark.parametrize(
-    ("header", "ok", "words"),
+    ("usage", "code", "sure", "words"),
     [
-        (
-            {"Sforce-Limit-Info": "api-usage=70000/100000"},
-            True,
-            "30,000 of 100,000 API calls (30%) are left today, enough",
-        ),
-        ({"Sforce-Limit-Info": "api-usage=81000/100000"}, False, "(19%) are left today, enough for a sync. Sync when"),
-        ({"Sforce-Limit-Info": "api-usage=15/100"}, False, "85 of 100 API calls (85%) are left today, too few"),
-        ({"Sforce-Limit-Info": "api-usage=200/100"}, False, "0 of 100 API calls (0%)"),
-        ({}, True, "does not say how many API calls are left"),
+        ("70000/100000", 0, True, "30,000 of 100,000 API requests (30%) are left today, enough for a sync."),
+        ("81000/100000", 0, False, "(19%) are left today, enough for a sync; but 80 % are used"),
+        ("94950/100000", 4, True, "5,050 of 100,000 API requests (5%) are left today; a sync may use 50 of them"),
+        ("90/100", 4, True, "10 of 100 API requests (10%) are left today; a sync may use 5 of them"),
     ],
 )
-def test_what_is_left_of_the_day(place: Workplace, header: dict[str, str], ok: bool, words: str) -> None:
-    place.fault(
-        path=r"/v66\.0$", action="status", status=200, headers=header, body={"identity": f"/{'005' + 12 * '0'}"}
-    )
-    line = line_with(looked_at(place, "demo_file"), words)
-    assert (line.ok, line.exit_code, line.sure) == (ok, 0 if ok else 4, bool(header))
+def test_what_is_left_of_the_day(place: Workplace, usage: str, code: int, sure: bool, words: str) -> None:
+    rights = {"done": True, "totalSize": 1, "records": [{"PermissionsModifyAllData": True}]}  # the last that is asked
+    usage_header = {"Sforce-Limit-Info": f"api-usage={usage}"}
+    place.fault(path="UserPermissionAccess", action="status", status=200, headers=usage_header, body=rights)
+    line = line_with(looked_at(place, "demo_stripe"), words)
+    assert (line.ok, line.exit_code, line.sure) == (not code, code, sure)
+
+
+def test_where_the_day_is_used_up_nothing_more_is_asked(place: Workplace) -> None:
+    body = {"identity": f"https://login.salesforce.com/id/00D/{'005' + '0' * 12}"}
+    usage = {"Sforce-Limit-Info": "api-usage=96000/100000"}
+    place.fault(path=r"/v66\.0$", action="status", status=200, headers=usage, body=body)
+    line = line_with(looked_at(place, "demo_stripe"), "the sync stops at 95 %")
+    assert (line.ok, line.exit_code) == (False, 4)
 
 
 def test_for_people_what_is_wrong_stands_first(place: Workplace) -> None:

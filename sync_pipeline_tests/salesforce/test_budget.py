@@ -79,7 +79,7 @@ def test_a_read_stops_politely_and_goes_on_when_there_are_requests_again(
 def test_requests_sent_again_are_counted(served: Served, client: Client) -> None:
     before = served.calls()
     served.fault(action="status", status=503, path="limits", times=2, headers={"Sforce-Limit-Info": "api-usage=1/100"})
-    client.limits()
+    client.call("GET", "/limits")
     assert client.session.budget.calls == served.calls() - before == 3
 
 
@@ -88,7 +88,7 @@ def test_used_up_requests_are_told_from_too_many_at_once(served: Served, client:
         body = [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": message}]
         served.fault(action="status", status=403, path="limits", body=body)
         with pytest.raises(Exception, match="Limit exceeded") as caught:
-            client.limits()
+            client.call("GET", "/limits")
         return caught
 
     assert refused("TotalRequests Limit exceeded.").type is LimitReached

@@ -91,7 +91,7 @@ def test_what_is_not_json_is_transient() -> None:
     with serving(in_turn(Reply(200, "<html>maintenance"))) as server:
         client = Client(SalesforceSession(lambda: Token("token", server.url)), "66.0")
         with pytest.raises(TransientError, match="not JSON"):
-            client.limits()
+            client.call("GET", "/limits")
 
 
 def test_of_many_threads_with_an_expired_session_one_logs_in() -> None:
@@ -133,7 +133,7 @@ def test_compressed_answers_are_read(tmp_path: Path) -> None:
     body = gzip.compress(b'{"DailyApiRequests": {"Max": 1}}')
     with serving(in_turn(Reply(200, body, {"Content-Encoding": "gzip"}))) as server:
         client = Client(SalesforceSession(lambda: Token("token", server.url)), "66.0")
-        assert client.limits() == {"DailyApiRequests": {"Max": 1}}
+        assert client.call("GET", "/limits") == {"DailyApiRequests": {"Max": 1}}
 
 
 @pytest.mark.parametrize(

@@ -35,20 +35,13 @@ def problems(client: Client, org: Organization) -> list[str]:
     return [finding.text for finding in inspected(client, org) if not finding.ok]
 
 
-def test_who_is_connected_and_what_is_left_of_the_day(client: Client, served: Served) -> None:
+def test_who_is_connected(client: Client, served: Served) -> None:
     before = served.calls()
-    user = salesforce.connected_user(client)
-    assert user.id == world.USER
-    assert user.calls_used is not None
-    assert (user.calls_allowed, served.calls() - before) == (100_000, 1)
-
-
-def test_no_user_and_no_usage(client: Client, served: Served) -> None:
-    served.fault(path=r"/v66\.0$", action="status", status=200, body={"identity": f"https://x/id/00D/{world.USER}"})
-    assert salesforce.connected_user(client) == salesforce.ConnectedUser(world.USER)
-    served.fault(path=r"/v66\.0$", action="status", status=200, body={})
-    with pytest.raises(DataError):
-        salesforce.connected_user(client)
+    assert (salesforce.connected_user(client), served.calls() - before) == (world.USER, 1)
+    for body in ({}, {"identity": "https://login.example.com/id/00D/me"}):
+        served.fault(path=r"/v66\.0$", action="status", status=200, body=body)
+        with pytest.raises(DataError):
+            salesforce.connected_user(client)
 
 
 def test_an_administrator(client: Client, org: Organization, served: Served) -> None:
