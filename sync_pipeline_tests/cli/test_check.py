@@ -223,7 +223,7 @@ def test_a_file_that_cannot_be_a_permission_set(place: Workplace, target: str, w
 
 
 def test_a_permission_set_of_nobody_and_of_a_broken_file(place: Workplace) -> None:
-    with pytest.raises(ConfigurationError, match="Those there are: .*demo_stripe"):
+    with pytest.raises(ConfigurationError, match=r"Those there are: .*demo_stripe"):
         write("nobody", place.folder, as_json=False)
     line = place.edit("demo_file", "owners: true", "owners: perhaps")
     said = place.run("check", "demo_file", "--permission-set", str(place.folder))
