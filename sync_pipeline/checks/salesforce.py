@@ -48,4 +48,21 @@ def configured_fields_can_be_used(step: Step) -> Finding:
     )
 
 
-CHECKS = (identifier_field_has_supported_type, configured_fields_can_be_used)
+@organization_check("salesforce_fields")
+def salesforce_has_requests_left(step: Step) -> Finding:
+    """The organization has API requests left today, for the sync and for everybody else.
+
+    From `salesforce.api_budget.warn_percent` on this check warns; at `stop_percent` a sync stops, and goes on next time. Setup >
+    Company Information shows the requests, the API usage report who made them.
+    """
+    budget = step.salesforce.session.budget
+    if not budget.limit:  # run by itself: nothing was asked yet
+        step.salesforce.organization()
+    return Finding(
+        rows=f"SELECT {budget.used} AS used, {budget.limit} AS most WHERE {budget.is_low}",
+        found=f"{budget.said()}; a sync stops at {budget.settings.stop_percent} %.",
+        none=f"{budget.said()}." if budget.limit else "Salesforce does not say how many are used.",
+    )
+
+
+CHECKS = (identifier_field_has_supported_type, configured_fields_can_be_used, salesforce_has_requests_left)

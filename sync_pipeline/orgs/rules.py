@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sync_pipeline.orgs.models import PortalLinkLife
+from sync_pipeline.orgs.models import ApiBudget, PortalLinkLife
 from sync_pipeline.orgs.tree import Finding, Path, dotted, key_text
 
 SYNCED = frozenset(
@@ -95,6 +95,19 @@ def _links_are_renewed_in_time(data: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
+def _budget_warns_before_it_stops(data: dict[str, Any]) -> Iterator[Finding]:
+    at: Path = ("salesforce", "api_budget")
+    budget = {key: info.default for key, info in ApiBudget.model_fields.items()}
+    budget |= {key: value for key, value in _mapping(data, *at).items() if value is not None}
+    warn, stop = budget["warn_percent"], budget["stop_percent"]
+    if type(warn) is int and type(stop) is int and warn > stop:
+        written = "stop_percent" if _get(data, *at, "stop_percent") is not None else "warn_percent"
+        yield (
+            (*at, written),
+            f"a sync would stop before a check warns. Allowed: warn_percent (now {warn}) no more than stop_percent (now {stop}).",
+        )
+
+
 def _normalize(data: dict[str, Any]) -> Iterator[Finding]:
     rules = _get(data, "identifier", "normalize")
     field = _get(data, "identifier", "salesforce_field")
@@ -162,6 +175,7 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Finding]], ...] = (
     _one_of_query_and_table,
     _env_is_a_name,
     _links_are_renewed_in_time,
+    _budget_warns_before_it_stops,
     _normalize,
     _export_overwrites_nothing,
     _fields_once,

@@ -24,7 +24,11 @@ GRAPH = {
 }
 CHECKS = {
     "organizations": {"organization_files_are_valid", "organizations_are_not_overdue"},
-    "salesforce_fields": {"identifier_field_has_supported_type", "configured_fields_can_be_used"},
+    "salesforce_fields": {
+        "identifier_field_has_supported_type",
+        "configured_fields_can_be_used",
+        "salesforce_has_requests_left",
+    },
     "salesforce_accounts": {"accounts_have_not_vanished"},
     "billing_customers": {"customers_have_not_vanished"},
     "account_mapping": {

@@ -129,6 +129,8 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"identifier__normalize": ["case"], "identifier__salesforce_id": True}, "case", "case-sensitive"),
         ({"receivables": {**UPFLOW, "portal_link": {"renew_after_days": 60}}}, "renew_after_days", "days (now 60)"),
         ({"receivables": {**UPFLOW, "portal_link": {"lifetime_days": 7}}}, "lifetime_days", "(now 30)"),
+        ({"salesforce__api_budget": {"stop_percent": 50}}, "stop_percent", "(now 80) no more than stop_percent (now 50)"),
+        ({"salesforce__api_budget": {"warn_percent": 99}}, "warn_percent", "before a check warns"),
         ({"export__portal_link__salesforce_field": "billing_id__C"}, "salesforce_field: b", "shared identifier"),
         ({"export__portal_link__salesforce_field": "industry"}, "salesforce_field: industry", "imported"),
         ({"export__portal_link__salesforce_field": "Name"}, "salesforce_field: Name", "kept by Salesforce"),

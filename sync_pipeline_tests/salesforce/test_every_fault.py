@@ -176,7 +176,7 @@ def place(way: str, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def people_work(served: Served, accounts: list[str]) -> None:
     """Between two syncs: renamed, a link cleared, deleted, merged; a contact without its account."""
     change = served.state.db.execute
-    change("UPDATE account SET \"Name\" = 'Renamed', \"Portal_Link__c\" = NULL WHERE \"Id\" = ?", (accounts[0],))
+    change('UPDATE account SET "Name" = \'Renamed\', "Portal_Link__c" = NULL WHERE "Id" = ?', (accounts[0],))
     change('UPDATE account SET "IsDeleted" = 1 WHERE "Id" = ?', (accounts[1],))
     change('UPDATE account SET "IsDeleted" = 1, "MasterRecordId" = ? WHERE "Id" = ?', (accounts[0], accounts[2]))
     change('UPDATE contact SET "AccountId" = NULL')
@@ -188,7 +188,9 @@ def test_every_call(name: str, way: str, place: Place) -> None:
     place.start_again()
     undisturbed = place.sync()
     assert (undisturbed.error, undisturbed.struck, undisturbed.refused) == (None, False, False)
-    first = next((n for n, call in enumerate(undisturbed.calls) if "ingest" in call["route"]), 0) if way == "by jobs" else 0
+    first = (
+        next((n for n, call in enumerate(undisturbed.calls) if "ingest" in call["route"]), 0) if way == "by jobs" else 0
+    )
     struck = 0
     for number in range(first, len(undisturbed.calls)):
         place.start_again()
