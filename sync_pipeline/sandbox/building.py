@@ -27,7 +27,7 @@ from sync_pipeline.sandbox.state import INDEXES, TABLES, State, connect
 from sync_pipeline.sandbox.truth import TruthFile
 from sync_pipeline.sandbox.world import OrganizationWorld, Progress
 
-FORMAT = 2
+FORMAT = 3
 """Of the state file; one more whenever an older sandbox's file could not be served any longer."""
 
 SESSION_SECONDS = 10 * 365 * 86_400
@@ -180,6 +180,8 @@ def _add_organization(db: sqlite3.Connection, folder: Path, org: str, seed: int,
         "upflow_key": secrets.token_hex(16),
         "upflow_secret": secrets.token_hex(32),
         "stripe_key": f"sk_test_{secrets.token_hex(25)}",
+        "password": secrets.token_urlsafe(12),
+        "security_token": secrets.token_hex(12),
     }
     marks = ", ".join("?" * len(columns))
     db.execute(f"INSERT INTO organizations ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))

@@ -207,6 +207,8 @@ def ready_content(state: State, options: SandboxOptions, ports: dict[str, int]) 
                 "client_id": row["client_id"],
                 "client_secret": row["client_secret"],
                 "username": row["username"],
+                "password": row["password"],
+                "security_token": row["security_token"],
                 "private_key_file": str(key_file(folder, org)),
                 "access_token": row["access_token"],
                 "organization_id": row["organization_id"],

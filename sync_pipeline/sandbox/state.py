@@ -105,7 +105,9 @@ TABLES = (
         access_token TEXT NOT NULL UNIQUE,  -- 00D...!..., a session handed out in the ready file; also a row of session
         upflow_key TEXT NOT NULL UNIQUE,
         upflow_secret TEXT NOT NULL,
-        stripe_key TEXT NOT NULL UNIQUE
+        stripe_key TEXT NOT NULL UNIQUE,
+        password TEXT NOT NULL DEFAULT '',        -- of the connected user; nobody logs in with an empty one
+        security_token TEXT NOT NULL DEFAULT ''   -- comes right after the password
     ) WITHOUT ROWID""",
     _salesforce_table("account", ACCOUNT_COLUMNS),
     _salesforce_table("contact", CONTACT_COLUMNS),
@@ -115,7 +117,32 @@ TABLES = (
         access_token TEXT PRIMARY KEY,
         created_at REAL NOT NULL,           -- seconds since 1970, as everywhere below
         expires_at REAL NOT NULL,
+        revoked INTEGER NOT NULL DEFAULT 0,
+        approval TEXT                       -- the approval it came from; NULL where no person was asked
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS approval (
+        org TEXT NOT NULL,
+        id TEXT PRIMARY KEY,
+        user_id TEXT NOT NULL,              -- who allowed the organization's one app to act for them
+        scope TEXT NOT NULL,                -- words with spaces between them
+        created_at REAL NOT NULL,
         revoked INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS authorization_code (
+        org TEXT NOT NULL,
+        code TEXT PRIMARY KEY,
+        redirect_uri TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        challenge TEXT NOT NULL,            -- base64url of the verifier's SHA-256
+        created_at REAL NOT NULL,
+        used INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS refresh_token (
+        org TEXT NOT NULL,
+        token TEXT PRIMARY KEY,
+        approval TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        rotated INTEGER NOT NULL DEFAULT 0  -- whether it was used, and so replaced by the next
     ) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS job (
         org TEXT NOT NULL,

@@ -95,6 +95,17 @@ def test_the_ready_file_says_where_everything_is(sandbox: SandboxFactory) -> Non
         assert set(content) == {"salesforce", "upflow", "stripe", "billing", "truth"}
         assert Path(content["salesforce"]["private_key_file"]).read_text().startswith("-----BEGIN PRIVATE KEY-----")
         assert Path(content["truth"]) == shared.truth[org]
+        login = content["salesforce"]
+        form = {
+            "grant_type": "password",
+            "client_id": login["client_id"],
+            "client_secret": login["client_secret"],
+            "username": login["username"],
+            "password": login["password"] + login["security_token"],
+        }
+        with shared.http() as session:
+            entered = session.post(f"{login['url']}/services/oauth2/token", data=form, timeout=10)
+        assert entered.json()["id"].split("/")[-2] == login["organization_id"]
     assert Path(shared.organization("file")["billing"]["path"]).exists()
     assert Path(shared.organization("database")["billing"]["url"].removeprefix("sqlite:///")).exists()
     assert shared["salesforce"] == shared.organization("stripe")["salesforce"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 from collections import Counter
@@ -16,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sync_pipeline.sandbox.salesforce.errors import ApiError, invalid_session
+from sync_pipeline.sandbox.salesforce.approvals import Approvals
+from sync_pipeline.sandbox.salesforce.errors import ApiError, OAuthError, invalid_session
 from sync_pipeline.sandbox.salesforce.faults import Faults
 from sync_pipeline.sandbox.salesforce.objects import OBJECTS, Catalog
 from sync_pipeline.sandbox.salesforce.permissions import Rights, changed, keep, objects_for, require_api, rights_of
@@ -31,6 +33,9 @@ OLDEST_SERVED = 31
 """Salesforce retired 30.0 and older. 31.0 to 57.0 still answer: sf and jsforce ask for some of them."""
 
 SESSION_SECONDS = 2 * 60 * 60.0
+REFRESH_IDLE_SECONDS = 30 * 24 * 60 * 60.0
+"""How long a refresh token may lie unused, as in the policy that most apps have."""
+
 _VERSION = re.compile(r"v(\d{1,3})\.0")
 
 Handler = Callable[["Call"], Awaitable[Response]]
@@ -48,6 +53,7 @@ class Api:
         self.state = state
         self.page_rows = page_rows
         self.faults = Faults()
+        self.approvals = Approvals(state, REFRESH_IDLE_SECONDS)
         self.usage: Counter[str] = Counter()
         self._overrides: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
         self._catalogs: dict[str, Catalog] = {}
@@ -93,6 +99,21 @@ class Api:
             token,
             time(),
         )
+
+    def app(self, client_id: str) -> Row:
+        """The organization that an app belongs to; each has one."""
+        found = self.state.row("SELECT * FROM organizations WHERE client_id = ?", client_id)
+        if found is None:
+            raise OAuthError("invalid_client_id", "client identifier invalid")
+        return found
+
+    def login(self, username: str, password: str) -> Row | None:
+        """The organization of a user who shows the password with the security token behind it."""
+        found = self.state.row("SELECT * FROM organizations WHERE username = ? COLLATE NOCASE", username)
+        if found is None or not found["password"]:
+            return None
+        whole = (found["password"] + found["security_token"]).encode()
+        return found if hmac.compare_digest(whole, password.encode("utf-8", "replace")) else None
 
     def revoke(self, token: str) -> bool:
         """End a session; whether there was one."""

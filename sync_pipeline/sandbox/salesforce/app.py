@@ -16,7 +16,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sync_pipeline.sandbox.salesforce import admin, composite, identity, oauth, pages, permissions, records, replication
+from sync_pipeline.sandbox.salesforce import (
+    admin,
+    authorize,
+    composite,
+    identity,
+    oauth,
+    pages,
+    permissions,
+    records,
+    replication,
+    soap,
+)
 from sync_pipeline.sandbox.salesforce.api import STAND_IN, Api, bearer, endpoint, error_response
 from sync_pipeline.sandbox.salesforce.bulk_ingest import IngestJobs
 from sync_pipeline.sandbox.salesforce.bulk_query import QueryJobs
@@ -122,7 +133,10 @@ def _other_routes(api: Api) -> list[BaseRoute]:
     return [
         at("/services/data", versions, "GET"),
         at("/services/oauth2/token", oauth.token, "POST"),
-        at("/services/oauth2/revoke", oauth.revoke, "POST"),
+        at("/services/oauth2/revoke", oauth.revoke, "GET", "POST"),
+        at("/services/oauth2/authorize", authorize.authorize, "GET", "POST"),
+        at(authorize.ERROR_PATH, authorize.error_page, "GET"),
+        at("/services/Soap/{kind}/{version}", soap.login_or_logout, "POST"),
         at("/services/oauth2/userinfo", identity.userinfo, "GET", "POST"),
         at("/id/{organization}/{user}", identity.identity, "GET"),
         at("/sandbox/faults", admin.faults, "GET", "POST", "DELETE"),

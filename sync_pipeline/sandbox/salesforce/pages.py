@@ -22,6 +22,8 @@ table { border-collapse: collapse; width: 100% }
 th { text-align: left; font-weight: 500; color: #5c5c5c; width: 16rem; vertical-align: top }
 th, td { border-bottom: 1px solid #e5e5e5; padding: .4rem .5rem; overflow-wrap: anywhere }
 code { color: #706e6b; font-size: .85em }
+button { font: inherit; padding: .5rem 1.5rem; margin: 1rem .5rem 0 0; border: 1px solid #0b5cab; border-radius: .25rem }
+button { background: #fff; color: #0b5cab; cursor: pointer } button.first { background: #0b5cab; color: #fff }
 """
 
 
@@ -57,7 +59,7 @@ def _record_page(api: Api, object_name: str, given_id: str) -> Response:
     rows = "".join(_line(field, found) for field in shown.fields.values() if field.type != "address" and not field.sql)
     name = str(found["Name"] or record_id)
     deleted = " · in the recycle bin" if "IsDeleted" in found.keys() and found["IsDeleted"] else ""  # noqa: SIM118 (a Row is no dict)
-    return _page(name, f"{shown.label} · {found['organization name']}{deleted}", f"<table>{rows}</table>")
+    return page(name, f"{shown.label} · {found['organization name']}{deleted}", f"<table>{rows}</table>")
 
 
 def _line(field: Field, row: Row) -> str:
@@ -77,10 +79,11 @@ def _value(field: Field, value: Any) -> str:
 
 
 def _missing() -> Response:
-    return _page("Page doesn't exist", "Check the address, or ask whether the record was deleted.", "", status=404)
+    return page("Page doesn't exist", "Check the address, or ask whether the record was deleted.", "", status=404)
 
 
-def _page(title: str, subtitle: str, body: str, status: int = 200) -> Response:
+def page(title: str, subtitle: str, body: str, status: int = 200) -> Response:
+    """A page with a title, a line below it, and `body`, which is HTML."""
     return HTMLResponse(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)} | Salesforce stand-in</title><style>{_STYLE}</style>"

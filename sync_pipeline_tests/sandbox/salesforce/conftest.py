@@ -31,6 +31,11 @@ class Served:
     ca_file: Path
     state: State
     http: requests.Session
+    listening: Listening
+
+    def restart(self) -> None:
+        """Start the stand-in anew on what its state has kept."""
+        self.listening.app = create_app(self.state, page_rows=PAGE_ROWS)
 
     @property
     def host(self) -> str:
@@ -100,5 +105,5 @@ def served(tmp_path: Path, listening: Listening) -> Iterator[Served]:
         http.trust_env = False
         http.verify = str(listening.ca_file)
         http.headers["Authorization"] = f"Bearer {world.TOKEN}"
-        yield Served(listening.url, listening.ca_file, state, http)
+        yield Served(listening.url, listening.ca_file, state, http, listening)
     state.close()

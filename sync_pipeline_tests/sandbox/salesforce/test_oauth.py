@@ -64,7 +64,7 @@ def test_a_chunked_form(served: Served) -> None:
     ("form", "error"),
     [
         ({}, ("unsupported_grant_type", "grant type not supported")),
-        ({"grant_type": "password"}, ("unsupported_grant_type", "grant type not supported")),
+        ({"grant_type": "implicit"}, ("unsupported_grant_type", "grant type not supported")),
         (
             {"grant_type": "client_credentials", "client_id": "nobody"},
             ("invalid_client_id", "client identifier invalid"),

@@ -19,6 +19,7 @@ ACME, BETA, GAMMA, DELETED, LOSER = (make_id("001", number) for number in range(
 CAPITAL_ID, SMALL_ID = make_id("001", 36 + 62 * 9), make_id("001", 10 + 62 * 9)  # ...0000009a and ...0000009A
 OTHERS = make_id("001", 500)
 TOKEN = f"{ORGANIZATION_ID[:15]}!AQtoken"
+PASSWORD, SECURITY_TOKEN = "p<ss & wörd", "T0kEn"
 OTHER_TOKEN = f"{make_id('00D', 7002)[:15]}!AQother"
 CREATED = "2024-01-31T10:11:12.000Z"
 
@@ -69,6 +70,8 @@ def fill(folder: Path) -> State:
             upflow_key=org,
             upflow_secret=org,
             stripe_key=org,
+            password=PASSWORD,
+            security_token=SECURITY_TOKEN,
         )
         insert(state, "session", org=org, access_token=token, created_at=0, expires_at=2**40)
         for user, first, last, active in ((USER, "Ada", "Admin", 1), (LEAVER, "Leo", "Leaver", 0)):
