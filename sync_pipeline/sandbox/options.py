@@ -37,6 +37,8 @@ class SandboxOptions:
         ready_file: gets one JSON object once everything listens.
         port_salesforce, port_upflow, port_stripe: 0 takes the port used before with this folder, if free, else any.
         upflow_per_minute: calls a minute of one Upflow organization before it answers 429.
+        api_limit: API calls a day of one Salesforce organization before it answers 403.
+        faults: a YAML or JSON file of rules for what goes wrong in Salesforce.
     """
 
     folder: Path = DEFAULT_FOLDER
@@ -50,6 +52,8 @@ class SandboxOptions:
     port_upflow: int = 0
     port_stripe: int = 0
     upflow_per_minute: int = 600
+    api_limit: int = 100_000
+    faults: Path | None = None
 
     def __post_init__(self) -> None:
         for kind in self.billing or ():
@@ -61,6 +65,8 @@ class SandboxOptions:
             raise SandboxError(f"--trouble {self.trouble} is out of range; it is a share from 0 to 1.")
         if self.upflow_per_minute < 1:
             raise SandboxError(f"--upflow-per-minute {self.upflow_per_minute} is out of range; choose 1 or more.")
+        if self.api_limit < 1:
+            raise SandboxError(f"--api-limit {self.api_limit} is out of range; choose 1 or more.")
         for name in ("port_salesforce", "port_upflow", "port_stripe"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise SandboxError(f"--{name.replace('_', '-')} {getattr(self, name)} is no port; choose 0 to 65535.")

@@ -20,6 +20,7 @@ from sync_pipeline.sandbox.building import billing_file, key_file, open_state, s
 from sync_pipeline.sandbox.certificates import CA_FILE, authority, server_certificate
 from sync_pipeline.sandbox.options import SandboxError, SandboxOptions
 from sync_pipeline.sandbox.salesforce.app import create_app
+from sync_pipeline.sandbox.salesforce.faults import Rule, WrongRule, read_file
 from sync_pipeline.sandbox.state import State
 from sync_pipeline.sandbox.stripe.app import StripeApp
 from sync_pipeline.sandbox.upflow.app import UpflowApp
@@ -52,6 +53,7 @@ def run(options: SandboxOptions, *, announce: Announce | None = None, progress: 
     with _only_one(options.folder):
         if options.ready_file:
             options.ready_file.unlink(missing_ok=True)  # what an earlier sandbox wrote is not true any longer
+        _faults(options, seed=1)  # a wrong file is told before a large world is made
         with contextlib.closing(open_state(options, progress)) as state, contextlib.ExitStack() as stack:
             authority(options.folder)
             sockets = {name: stack.enter_context(_listen(state, options, name)) for name in STAND_INS}
@@ -89,6 +91,13 @@ def _only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def _faults(options: SandboxOptions, seed: int) -> list[Rule]:
+    try:
+        return read_file(options.faults, seed=seed) if options.faults else []
+    except WrongRule as error:
+        raise SandboxError(f"--faults {error}") from None
+
+
 def _listen(state: State, options: SandboxOptions, name: str) -> socket.socket:
     """A listening socket: at the port asked for, else at the folder's earlier one if it is free, else at any."""
     asked: int = getattr(options, f"port_{name}")
@@ -122,8 +131,10 @@ class _Server(uvicorn.Server):
 async def _serve(
     state: State, options: SandboxOptions, sockets: dict[str, socket.socket], announce: Announce | None
 ) -> None:
+    seed = state.row("SELECT value FROM world WHERE name = 'seed'")
+    faults = _faults(options, seed=int(seed["value"]) if seed else 1)
     apps: dict[str, ASGIApp] = {
-        "salesforce": create_app(state),
+        "salesforce": create_app(state, api_limit=options.api_limit, faults=faults),
         "upflow": UpflowApp(state, options.upflow_per_minute),
         "stripe": StripeApp(state),
     }

@@ -177,11 +177,32 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
         {"billing": ("xero",)},
         {"port_stripe": 70_000},
         {"upflow_per_minute": 0},
+        {"api_limit": 0},
     ],
 )
 def test_options_out_of_range(wrong: dict[str, object]) -> None:
     with pytest.raises(SandboxError, match="--"):
         SandboxOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_faults_and_a_limit_from_the_start(fresh_sandbox: SandboxFactory, tmp_path: Path) -> None:
+    sandbox = fresh_sandbox(accounts=5, billing=["file"])
+    sandbox.stop()
+    faults = tmp_path / "faults.yaml"
+    faults.write_text("- action: status\n  path: /limits\n  status: 503\n")
+    again = sandbox.restart("--faults", str(faults), "--api-limit", "2")
+    with again.http() as session:
+        session.headers["Authorization"] = f"Bearer {again['salesforce']['access_token']}"
+        limits = f"{again['salesforce']['url']}/services/data/v66.0/limits"
+        assert [session.get(limits, timeout=10).status_code for _ in range(4)] == [503, 200, 200, 403]
+
+
+def test_a_file_of_faults_that_makes_no_sense(tmp_path: Path) -> None:
+    faults = tmp_path / "faults.yaml"
+    faults.write_text("- action: slow\n")
+    said = refused("--folder", tmp_path / "folder", "--faults", faults)
+    assert said == f"--faults {faults}: rule 1 (slow) needs seconds."
+    assert not (tmp_path / "folder" / "state.sqlite").exists()
 
 
 def test_the_sandbox_imports_nothing_of_the_product() -> None:

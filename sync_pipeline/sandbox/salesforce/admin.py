@@ -1,4 +1,4 @@
-"""The sandbox's own addresses, for tests: faults, field overrides, rights, and what people do in Salesforce's pages."""
+"""The sandbox's own addresses, for tests: faults, calls, limits, fields, rights, and what people do in Salesforce."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response
 
 from sync_pipeline.sandbox.salesforce.api import Api
 from sync_pipeline.sandbox.salesforce.errors import RowError
-from sync_pipeline.sandbox.salesforce.faults import read_fault
 from sync_pipeline.sandbox.salesforce.ids import id18
 from sync_pipeline.sandbox.salesforce.objects import CHANGEABLE, SObject
 from sync_pipeline.sandbox.salesforce.permissions import written
@@ -24,10 +23,46 @@ async def faults(api: Api, request: Request) -> Response:
         api.faults.clear()
     if request.method == "POST":
         try:
-            api.faults.add([read_fault(given) for given in _items(await request.body())])
+            api.faults.add_given(json.loads(await request.body()))
         except ValueError as error:
             return _wrong(error)
     return JSONResponse(api.faults.listed())
+
+
+async def calls(api: Api, request: Request) -> Response:
+    """GET /sandbox/calls?since=N: the calls from number N on, in order, and the number that the next will have.
+
+    A test that asks before a sync and after it knows each of its calls: a rule with {"path": "", "after": n}, put in force
+    at the mark, strikes the n-th of them.
+    """
+    text = request.query_params.get("since", "0")
+    if not (text.isascii() and text.isdigit()):
+        return _wrong(ValueError("since is a whole number, 0 or more"))
+    return JSONResponse(api.visits.since(int(text)))
+
+
+async def usage(api: Api, request: Request) -> Response:
+    """GET /sandbox/usage: API calls used and the limit, by organization; POST {"org", "used"} says what is used."""
+    if request.method == "POST":
+        try:
+            for given in _items(await request.body()):
+                org, used = _usage(api, given)
+                api.usage.set(org, used)
+        except ValueError as error:
+            return _wrong(error)
+    names = [str(row["org"]) for row in api.state.rows("SELECT org FROM organizations ORDER BY org")]
+    return JSONResponse({org: {"used": api.usage.used(org), "limit": api.usage.limit} for org in names})
+
+
+def _usage(api: Api, given: Any) -> tuple[str, int]:
+    if not isinstance(given, dict) or given.keys() != {"org", "used"}:
+        raise ValueError("expected a JSON object with org and used")
+    org, used = str(given["org"]), given["used"]
+    if api.state.row("SELECT 1 FROM organizations WHERE org = ?", org) is None:
+        raise ValueError(f"no organization {org!r}")
+    if isinstance(used, bool) or not isinstance(used, int) or used < 0:
+        raise ValueError("used is a whole number, 0 or more")
+    return org, used
 
 
 async def fields(api: Api, request: Request) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,15 +18,13 @@ from starlette.routing import Route
 
 from sync_pipeline.sandbox.salesforce.approvals import Approvals
 from sync_pipeline.sandbox.salesforce.errors import ApiError, OAuthError, invalid_session
-from sync_pipeline.sandbox.salesforce.faults import Faults
+from sync_pipeline.sandbox.salesforce.faults import Faults, Visits
+from sync_pipeline.sandbox.salesforce.limits import DAILY_LIMIT, Usage, total_requests_exceeded
 from sync_pipeline.sandbox.salesforce.objects import OBJECTS, Catalog
 from sync_pipeline.sandbox.salesforce.permissions import Rights, changed, keep, objects_for, require_api, rights_of
 from sync_pipeline.sandbox.state import State
 
 STAND_IN = "salesforce"
-DAILY_LIMIT = 100_000
-"""API calls a day."""
-
 LISTED_VERSIONS = range(58, 69)
 OLDEST_SERVED = 31
 """Salesforce retired 30.0 and older. 31.0 to 57.0 still answer: sf and jsforce ask for some of them."""
@@ -47,14 +44,17 @@ class Api:
     Args:
         state: where everything lives. Only the event loop's thread touches `state.db`.
         page_rows: rows of a Bulk result page when the client does not say.
+        api_limit: API calls a day of each organization.
     """
 
-    def __init__(self, state: State, page_rows: int) -> None:
+    def __init__(self, state: State, page_rows: int, api_limit: int = DAILY_LIMIT) -> None:
         self.state = state
         self.page_rows = page_rows
-        self.faults = Faults()
+        seed = state.row("SELECT value FROM world WHERE name = 'seed'")
+        self.faults = Faults(int(seed["value"]) if seed else 1)
+        self.visits = Visits()
         self.approvals = Approvals(state, REFRESH_IDLE_SECONDS)
-        self.usage: Counter[str] = Counter()
+        self.usage = Usage(api_limit)
         self._overrides: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
         self._catalogs: dict[str, Catalog] = {}
         self._rights: dict[str, Rights] = {}
@@ -217,7 +217,8 @@ def endpoint(api: Api, path: str, **handlers: Handler) -> Route:
             if organization is None:
                 raise invalid_session()
             org = str(organization["org"])
-            api.usage[org] += 1
+            if not api.usage.count(org):
+                raise total_requests_exceeded()
             require_api(api.rights(org))
             handler = handlers[request.method if request.method != "HEAD" else "GET"]
             response = await handler(Call(api, request, organization, version))
@@ -225,7 +226,7 @@ def endpoint(api: Api, path: str, **handlers: Handler) -> Route:
             response = error_response(error)
         api.state.count_call(STAND_IN, org, request.method, path)
         if org:
-            response.headers["Sforce-Limit-Info"] = f"api-usage={api.usage[org]}/{DAILY_LIMIT}"
+            response.headers["Sforce-Limit-Info"] = f"api-usage={api.usage.used(org)}/{api.usage.limit}"
         return response
 
     return Route("/services/data/{version}" + path, answer, methods=list(handlers))

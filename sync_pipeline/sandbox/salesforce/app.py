@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -13,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sync_pipeline.sandbox.salesforce import (
@@ -28,11 +27,14 @@ from sync_pipeline.sandbox.salesforce import (
     replication,
     soap,
 )
-from sync_pipeline.sandbox.salesforce.api import STAND_IN, Api, bearer, endpoint, error_response
+from sync_pipeline.sandbox.salesforce.api import STAND_IN, Api, endpoint, error_response
 from sync_pipeline.sandbox.salesforce.bulk_ingest import IngestJobs
 from sync_pipeline.sandbox.salesforce.bulk_query import QueryJobs
+from sync_pipeline.sandbox.salesforce.callers import caller
 from sync_pipeline.sandbox.salesforce.errors import ApiError, not_found
-from sync_pipeline.sandbox.salesforce.faults import Cut, answer_status, cutting
+from sync_pipeline.sandbox.salesforce.faults import Rule, Visit
+from sync_pipeline.sandbox.salesforce.faults.striking import struck
+from sync_pipeline.sandbox.salesforce.limits import DAILY_LIMIT
 from sync_pipeline.sandbox.salesforce.query import Queries
 from sync_pipeline.sandbox.salesforce.recycling import PURGES
 from sync_pipeline.sandbox.state import State
@@ -66,25 +68,31 @@ _STAMPS = tuple(
 Answer = Callable[[Api, Request], Awaitable[Response]]
 
 
-def create_app(state: State, *, page_rows: int = PAGE_ROWS) -> Starlette:
+def create_app(
+    state: State, *, page_rows: int = PAGE_ROWS, api_limit: int = DAILY_LIMIT, faults: Iterable[Rule] = ()
+) -> Starlette:
     """The stand-in for the organizations of `state`, whose world should be there already.
 
     Args:
         state: the sandbox's state; files of Bulk jobs go into `salesforce/` beside it.
         page_rows: rows of a Bulk result page when the client does not say.
+        api_limit: API calls a day of each organization.
+        faults: rules in force from the start.
     """
     for statement in (*_CHANGES, *_STAMPS, PURGES, *permissions.DDL):
         state.db.execute(statement)
-    api = Api(state, page_rows)
+    api = Api(state, page_rows, api_limit)
+    api.faults.add(list(faults))
     files = state.folder / "salesforce"
+    routes = [
+        *_data_routes(
+            api, Queries(files / "cursors"), QueryJobs(api, files / "query"), IngestJobs(api, files / "ingest")
+        ),
+        *_other_routes(api),
+    ]
     return Starlette(
-        routes=[
-            *_data_routes(
-                api, Queries(files / "cursors"), QueryJobs(api, files / "query"), IngestJobs(api, files / "ingest")
-            ),
-            *_other_routes(api),
-        ],
-        middleware=[Middleware(Gate, api=api)],
+        routes=routes,
+        middleware=[Middleware(Gate, api=api, routes=routes)],
         exception_handlers={HTTPException: partial(_refused_by_routing, api)},
     )
 
@@ -140,6 +148,8 @@ def _other_routes(api: Api) -> list[BaseRoute]:
         at("/services/oauth2/userinfo", identity.userinfo, "GET", "POST"),
         at("/id/{organization}/{user}", identity.identity, "GET"),
         at("/sandbox/faults", admin.faults, "GET", "POST", "DELETE"),
+        at("/sandbox/calls", admin.calls, "GET"),
+        at("/sandbox/usage", admin.usage, "GET", "POST"),
         at("/sandbox/fields", admin.fields, "POST"),
         at("/sandbox/permissions", admin.permissions, "GET", "POST"),
         at("/sandbox/merge", admin.merge, "POST"),
@@ -163,9 +173,10 @@ async def _refused_by_routing(api: Api, request: Request, error: Exception) -> R
 class Gate:
     """What happens before routing: faults, request lines that are too long, slashes, method overrides."""
 
-    def __init__(self, app: ASGIApp, api: Api) -> None:
+    def __init__(self, app: ASGIApp, api: Api, routes: list[BaseRoute]) -> None:
         self._app = app
         self._api = api
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection event of ASGI."""
@@ -185,18 +196,17 @@ class Gate:
             await self._with_faults(scope, receive, send, f"{path}?{query}" if query else path)
 
     async def _with_faults(self, scope: Scope, receive: Receive, send: Send, target: str) -> None:
-        fault = self._api.faults.next_for(scope["method"], target)
-        if fault and fault.action == "status":
-            self._api.state.count_call(STAND_IN, "", scope["method"], "fault")
-            await answer_status(fault, scope, receive, send)
-            return
-        if fault and fault.action == "expire_session":
-            self._api.revoke(bearer(Request(scope)))
-        if fault and fault.action == "cut":
-            with suppress(Cut):
-                await self._app(scope, receive, cutting(send, int(fault.given.get("bytes", 0))))
-            return
-        await self._app(scope, receive, send)
+        org, receive = await caller(self._api.state, scope, receive)
+        visit = Visit(scope["method"], target, self._route(scope), org)
+        with self._api.visits.serving(visit):
+            rules = self._api.faults.striking(visit)
+            await struck(self._app, rules, self._api, visit)(scope, receive, send)
+
+    def _route(self, scope: Scope) -> str:
+        for route in self._routes:
+            if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+                return route.path
+        return "?"
 
 
 def _refusal(path: str, query: str) -> Response | None:

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from sync_pipeline.sandbox.salesforce.api import DAILY_LIMIT, LISTED_VERSIONS, STAND_IN, Api, Call, bearer, origin
+from sync_pipeline.sandbox.salesforce.api import LISTED_VERSIONS, STAND_IN, Api, Call, bearer, origin
 from sync_pipeline.sandbox.salesforce.permissions import require_setup
 
 _SEASONS = ("Winter", "Spring", "Summer")
@@ -34,11 +34,11 @@ async def limits(call: Call) -> Response:
     """GET limits: most and remaining, of what the project's clients look at."""
     require_setup(call.api.rights(call.org))
     bulk_jobs = call.api.state.row("SELECT count(*) FROM job WHERE org = ? AND kind = 'query'", call.org)
-    used = bulk_jobs[0] if bulk_jobs else 0
+    used, usage = bulk_jobs[0] if bulk_jobs else 0, call.api.usage
     return JSONResponse(
         {
             "ConcurrentAsyncGetReportInstances": {"Max": 200, "Remaining": 200},
-            "DailyApiRequests": {"Max": DAILY_LIMIT, "Remaining": max(0, DAILY_LIMIT - call.api.usage[call.org])},
+            "DailyApiRequests": {"Max": usage.limit, "Remaining": max(0, usage.limit - usage.used(call.org))},
             "DailyAsyncApexExecutions": {"Max": 250_000, "Remaining": 250_000},
             "DailyBulkApiBatches": {"Max": 15_000, "Remaining": 15_000},
             "DailyBulkV2QueryFileStorageMB": {"Max": 976_562, "Remaining": 976_562},
