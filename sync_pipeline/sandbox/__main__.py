@@ -10,6 +10,7 @@ from typing import Any
 from sync_pipeline.sandbox.options import (
     BILLINGS,
     DEFAULT_ACCOUNTS,
+    DEFAULT_API_LIMIT,
     DEFAULT_FOLDER,
     DEFAULT_SEED,
     DEFAULT_TROUBLE,
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("salesforce", "upflow", "stripe"):
         add(f"--port-{name}", type=int, default=0, help="0: the one used before, else any (default)")
     add("--upflow-per-minute", type=int, default=600, help="calls before Upflow answers 429 (default: %(default)s)")
-    add("--api-limit", type=int, default=100_000, help="Salesforce API calls a day (default: %(default)s)")
+    add("--api-limit", type=int, default=DEFAULT_API_LIMIT, help="Salesforce API calls a day (default: %(default)s)")
     add("--faults", type=Path, metavar="FILE", help="YAML or JSON: what goes wrong in Salesforce, where and how often")
     return parser
 

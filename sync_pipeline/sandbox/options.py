@@ -12,6 +12,9 @@ DEFAULT_FOLDER = Path("var") / "sandbox"
 DEFAULT_ACCOUNTS = 2000
 DEFAULT_SEED = 1
 DEFAULT_TROUBLE = 0.1
+DEFAULT_API_LIMIT = 100_000
+"""API calls that a Salesforce organization has a day."""
+
 LARGEST = 10_000_000
 """Accounts of one organization; record ids of the world have room for no more."""
 
@@ -52,7 +55,7 @@ class SandboxOptions:
     port_upflow: int = 0
     port_stripe: int = 0
     upflow_per_minute: int = 600
-    api_limit: int = 100_000
+    api_limit: int = DEFAULT_API_LIMIT
     faults: Path | None = None
 
     def __post_init__(self) -> None:

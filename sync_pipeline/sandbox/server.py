@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,13 @@ def run(options: SandboxOptions, *, announce: Announce | None = None, progress: 
     with _only_one(options.folder):
         if options.ready_file:
             options.ready_file.unlink(missing_ok=True)  # what an earlier sandbox wrote is not true any longer
-        _faults(options, seed=1)  # a wrong file is told before a large world is made
+        _faults(options)  # a wrong file is told before a large world is made
         with contextlib.closing(open_state(options, progress)) as state, contextlib.ExitStack() as stack:
+            faults = _faults(options, state.seed(), state.orgs())
             authority(options.folder)
             sockets = {name: stack.enter_context(_listen(state, options, name)) for name in STAND_INS}
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_serve(state, options, sockets, announce))
+                runner.run(_serve(state, options, faults, sockets, announce))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -91,9 +92,9 @@ def _only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _faults(options: SandboxOptions, seed: int) -> list[Rule]:
+def _faults(options: SandboxOptions, seed: int = 1, orgs: Collection[str] = ()) -> list[Rule]:
     try:
-        return read_file(options.faults, seed=seed) if options.faults else []
+        return read_file(options.faults, seed=seed, orgs=orgs) if options.faults else []
     except WrongRule as error:
         raise SandboxError(f"--faults {error}") from None
 
@@ -129,10 +130,12 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(
-    state: State, options: SandboxOptions, sockets: dict[str, socket.socket], announce: Announce | None
+    state: State,
+    options: SandboxOptions,
+    faults: list[Rule],
+    sockets: dict[str, socket.socket],
+    announce: Announce | None,
 ) -> None:
-    seed = state.row("SELECT value FROM world WHERE name = 'seed'")
-    faults = _faults(options, seed=int(seed["value"]) if seed else 1)
     apps: dict[str, ASGIApp] = {
         "salesforce": create_app(state, api_limit=options.api_limit, faults=faults),
         "upflow": UpflowApp(state, options.upflow_per_minute),

@@ -303,6 +303,15 @@ class State:
         found: sqlite3.Row | None = self.db.execute(sql, parameters).fetchone()
         return found
 
+    def orgs(self) -> list[str]:
+        """Short names of the organizations."""
+        return [str(row["org"]) for row in self.rows("SELECT org FROM organizations ORDER BY org")]
+
+    def seed(self) -> int:
+        """The world's seed; 1 for a state that somebody filled by hand."""
+        found = self.row("SELECT value FROM world WHERE name = 'seed'")
+        return int(found["value"]) if found else 1
+
     def count_call(self, stand_in: str, org: str, method: str, route: str) -> None:
         """Add one call to `request_log`, so that a test can ask whether anything was written."""
         self.db.execute(

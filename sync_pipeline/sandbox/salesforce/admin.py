@@ -50,8 +50,8 @@ async def usage(api: Api, request: Request) -> Response:
                 api.usage.set(org, used)
         except ValueError as error:
             return _wrong(error)
-    names = [str(row["org"]) for row in api.state.rows("SELECT org FROM organizations ORDER BY org")]
-    return JSONResponse({org: {"used": api.usage.used(org), "limit": api.usage.limit} for org in names})
+    orgs = api.state.orgs()
+    return JSONResponse({org: {"used": api.usage.used(org), "limit": api.usage.limit} for org in orgs})
 
 
 def _usage(api: Api, given: Any) -> tuple[str, int]:

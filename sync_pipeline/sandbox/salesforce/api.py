@@ -19,7 +19,7 @@ from starlette.routing import Route
 from sync_pipeline.sandbox.salesforce.approvals import Approvals
 from sync_pipeline.sandbox.salesforce.errors import ApiError, OAuthError, invalid_session
 from sync_pipeline.sandbox.salesforce.faults import Faults, Visits
-from sync_pipeline.sandbox.salesforce.limits import DAILY_LIMIT, Usage, total_requests_exceeded
+from sync_pipeline.sandbox.salesforce.limits import Usage, total_requests_exceeded
 from sync_pipeline.sandbox.salesforce.objects import OBJECTS, Catalog
 from sync_pipeline.sandbox.salesforce.permissions import Rights, changed, keep, objects_for, require_api, rights_of
 from sync_pipeline.sandbox.state import State
@@ -47,11 +47,10 @@ class Api:
         api_limit: API calls a day of each organization.
     """
 
-    def __init__(self, state: State, page_rows: int, api_limit: int = DAILY_LIMIT) -> None:
+    def __init__(self, state: State, page_rows: int, api_limit: int) -> None:
         self.state = state
         self.page_rows = page_rows
-        seed = state.row("SELECT value FROM world WHERE name = 'seed'")
-        self.faults = Faults(int(seed["value"]) if seed else 1)
+        self.faults = Faults(state.seed(), state.orgs())
         self.visits = Visits()
         self.approvals = Approvals(state, REFRESH_IDLE_SECONDS)
         self.usage = Usage(api_limit)

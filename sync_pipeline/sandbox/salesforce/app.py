@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sync_pipeline.sandbox.options import DEFAULT_API_LIMIT
 from sync_pipeline.sandbox.salesforce import (
     admin,
     authorize,
@@ -34,7 +35,6 @@ from sync_pipeline.sandbox.salesforce.callers import caller
 from sync_pipeline.sandbox.salesforce.errors import ApiError, not_found
 from sync_pipeline.sandbox.salesforce.faults import Rule, Visit
 from sync_pipeline.sandbox.salesforce.faults.striking import struck
-from sync_pipeline.sandbox.salesforce.limits import DAILY_LIMIT
 from sync_pipeline.sandbox.salesforce.query import Queries
 from sync_pipeline.sandbox.salesforce.recycling import PURGES
 from sync_pipeline.sandbox.state import State
@@ -69,7 +69,7 @@ Answer = Callable[[Api, Request], Awaitable[Response]]
 
 
 def create_app(
-    state: State, *, page_rows: int = PAGE_ROWS, api_limit: int = DAILY_LIMIT, faults: Iterable[Rule] = ()
+    state: State, *, page_rows: int = PAGE_ROWS, api_limit: int = DEFAULT_API_LIMIT, faults: Iterable[Rule] = ()
 ) -> Starlette:
     """The stand-in for the organizations of `state`, whose world should be there already.
 

@@ -7,9 +7,6 @@ from time import time
 
 from sync_pipeline.sandbox.salesforce.errors import ApiError
 
-DAILY_LIMIT = 100_000
-"""API calls a day, unless the sandbox is told otherwise."""
-
 _HOURS = 24
 
 

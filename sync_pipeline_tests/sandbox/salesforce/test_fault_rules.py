@@ -34,7 +34,7 @@ RULES = [
         ({"action": "cut", "bytes": True}, "rule 1 (cut): bytes is a whole number, 0 or more."),
         ({"action": "cut", "after": 1.5}, "rule 1 (cut): after is a whole number, 0 or more."),
         ({"action": "cut", "chance": 2}, "rule 1 (cut): chance is a share from 0 to 1."),
-        ({"action": "cut", "method": "GET /"}, "rule 1 (cut): method is an HTTP method."),
+        ({"action": "cut", "method": "GET /"}, "rule 1 (cut): method is one of GET, HEAD, POST, PUT, PATCH, DELETE."),
         ({"action": "slow"}, "rule 1 (slow) needs seconds."),
         ({"action": "slow", "seconds": "2"}, "rule 1 (slow): seconds is a number of seconds, 0 or more."),
         ({"action": "slow", "seconds": float("inf")}, "rule 1 (slow): seconds is a number of seconds, 0 or more."),
@@ -60,6 +60,8 @@ def test_a_wrong_rule_over_http_puts_none_in_force(served: Served) -> None:
     assert (answer.status_code, answer.json()) == (400, {"message": "rule 2 (slow) needs seconds."})
     assert served.http.get(address).json() == []
     assert served.http.post(address, data="{").status_code == 400
+    elsewhere = served.http.post(address, json={"action": "cut", "org": "nobody"})
+    assert elsewhere.json() == {"message": "rule 1 (cut): org is one of file, stripe."}
     assert served.http.post(address, json=RULES).json() == RULES
     assert served.http.post(address, json={"action": "nothing"}).json()["message"].startswith("rule 3: ")
 

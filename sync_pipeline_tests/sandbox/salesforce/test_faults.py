@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import jwt
 import pytest
 import requests
 
-from sync_pipeline_tests.sandbox.salesforce import world
+from sync_pipeline_tests.sandbox.salesforce import browser, world
 from sync_pipeline_tests.sandbox.salesforce.conftest import Served
 from sync_pipeline_tests.sandbox.salesforce.jobs import read, rows_of, run_query
 from sync_pipeline_tests.sandbox.salesforce.test_bulk_ingest import ingest, results
@@ -246,6 +247,24 @@ def test_chance_is_the_same_every_time(served: Served) -> None:
     served.http.delete(f"{served.url}/sandbox/faults")
     served.fault(path="/limits", action="status", times=0, chance=0)
     assert served.http.get(served.data("limits")).status_code == 200
+
+
+def test_whose_login_it_is(served: Served) -> None:
+    held = browser.connected(served)
+    claims = {"iss": "client-file", "sub": "x", "aud": "https://login.salesforce.com", "exp": 1}
+    assertion = jwt.encode(claims, world.PRIVATE_KEY, algorithm="RS256")
+    mark = served.http.get(f"{served.url}/sandbox/calls").json()["next"]
+    for path, form in [
+        ("token", {"assertion": assertion}),
+        ("token", {"assertion": "no.assertion"}),
+        ("token", {"refresh_token": held["refresh_token"]}),
+        ("revoke", {"token": held["refresh_token"]}),
+        ("revoke", {"token": held["access_token"]}),
+        ("revoke", {"token": "guessed"}),
+    ]:
+        served.http.post(f"{served.url}/services/oauth2/{path}", data=form)
+    calls = served.http.get(f"{served.url}/sandbox/calls", params={"since": mark}).json()["calls"]
+    assert [call["org"] for call in calls] == ["file", "", "stripe", "stripe", "stripe", ""]
 
 
 def test_the_calls_since_a_mark(served: Served) -> None:

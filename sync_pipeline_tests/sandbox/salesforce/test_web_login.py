@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -147,6 +148,16 @@ def test_a_replaced_token_ends_everything(served: Served) -> None:
     assert not browser.lives(served, second["access_token"])
     assert browser.lives(served, bystander["access_token"])
     assert browser.refreshed(served, bystander["refresh_token"]).status_code == 200
+
+
+def test_two_refreshes_at_once_end_everything(served: Served) -> None:
+    held = browser.connected(served)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: browser.refreshed(served, held["refresh_token"]), range(4)))
+    won = [answer.json() for answer in answers if answer.status_code == 200]
+    assert len(won) == 1
+    assert refused(browser.refreshed(served, won[0]["refresh_token"])) == EXPIRED
+    assert not browser.lives(served, won[0]["access_token"])
 
 
 def test_refreshes_that_are_refused(served: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sync_pipeline.sandbox.salesforce.errors import RowError
@@ -17,10 +18,12 @@ class Faults:
 
     Args:
         seed: the world's, for rules that leave it to chance.
+        orgs: organizations that a rule may name.
     """
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int, orgs: Collection[str]) -> None:
         self._seed = seed
+        self._orgs = orgs
         self._rules: list[Rule] = []
         self._count = 0
 
@@ -31,7 +34,7 @@ class Faults:
 
     def add_given(self, given: Any) -> None:
         """Read rules and put them in force; WrongRule for the first that makes no sense, and then none is."""
-        self.add(read_rules(given, first=self._count + 1, seed=self._seed))
+        self.add(read_rules(given, first=self._count + 1, seed=self._seed, orgs=self._orgs))
 
     def clear(self) -> None:
         """Forget every rule; the next is number 1 again."""

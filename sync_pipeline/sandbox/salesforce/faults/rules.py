@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -81,23 +82,28 @@ class Rule:
         return self.chance >= 1 or self.dice.random() < self.chance
 
 
-def read_rules(given: Any, *, first: int = 1, seed: int = 1) -> list[Rule]:
+def read_rules(given: Any, *, first: int = 1, seed: int = 1, orgs: Collection[str] = ()) -> list[Rule]:
     """Rules from what JSON or YAML holds: a list of them, or one.
 
     Args:
         given: the rules.
         first: number of the first among all there ever were; it seeds the dice, and errors name it.
         seed: the world's seed.
+        orgs: organizations that a rule may name; any, where none is given.
 
     Raises:
         WrongRule: for the first that makes no sense.
     """
     rules = given if isinstance(given, list) else [given]
-    return [_read(rule, number, seed) for number, rule in enumerate(rules, first)]
+    read = [_read(rule, number, seed) for number, rule in enumerate(rules, first)]
+    for number, rule in enumerate(read, first):
+        if orgs and rule.org is not None and rule.org not in orgs:
+            raise WrongRule(f"rule {number} ({rule.action}): org is one of {', '.join(orgs)}.")
+    return read
 
 
-def read_file(path: Path, *, seed: int = 1) -> list[Rule]:
-    """Rules from a YAML or JSON file, which holds a list of them.
+def read_file(path: Path, *, seed: int = 1, orgs: Collection[str] = ()) -> list[Rule]:
+    """Rules from a YAML or JSON file, which holds a list of them; the arguments are those of `read_rules`.
 
     Raises:
         WrongRule: it can't be read, or a rule in it makes no sense.
@@ -118,7 +124,7 @@ def read_file(path: Path, *, seed: int = 1) -> list[Rule]:
     if not isinstance(given, list):
         raise WrongRule(f"{path} must hold a list of rules.")
     try:
-        return read_rules(given, seed=seed)
+        return read_rules(given, seed=seed, orgs=orgs)
     except WrongRule as error:
         raise WrongRule(f"{path}: {error}") from None
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-KEPT = 100_000
+KEPT = 20_000
 """Calls that the list remembers."""
 
 
@@ -37,13 +37,13 @@ class Visit:
     struck: list[str] = field(default_factory=list)
 
     def shown(self) -> dict[str, Any]:
-        """As JSON."""
+        """As JSON; `faults` fills as rules strike."""
         return {
             "number": self.number,
             "method": self.method,
             "route": self.route,
             "org": self.org,
-            "faults": list(self.struck),
+            "faults": self.struck,
         }
 
 
@@ -55,7 +55,7 @@ class Visits:
     """Every call since the start, in the order in which they came. A restart begins anew."""
 
     def __init__(self) -> None:
-        self._kept: deque[Visit] = deque(maxlen=KEPT)
+        self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)  # without targets: a query may have 16 kB
         self._count = 0
         self._serving: Counter[str] = Counter()
 
@@ -64,7 +64,7 @@ class Visits:
         """Enter a call, until it is served."""
         visit.number = self._count
         self._count += 1
-        self._kept.append(visit)
+        self._kept.append(visit.shown())
         self._serving[visit.org] += 1
         visit.at_once = self._serving[visit.org]
         mark = current.set(visit)
@@ -76,4 +76,4 @@ class Visits:
 
     def since(self, number: int) -> dict[str, Any]:
         """The calls from this number on, and the number that the next will have."""
-        return {"calls": [visit.shown() for visit in self._kept if visit.number >= number], "next": self._count}
+        return {"calls": [call for call in self._kept if call["number"] >= number], "next": self._count}

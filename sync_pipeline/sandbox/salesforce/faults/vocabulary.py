@@ -12,6 +12,8 @@ from sync_pipeline.sandbox.salesforce.ids import id18
 
 Reader = Callable[[Any], Any]
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
 
 @dataclass(frozen=True)
 class Action:
@@ -79,8 +81,8 @@ def text(given: Any) -> str:
 
 def method(given: Any) -> str:
     """An HTTP method, in capitals."""
-    if not text(given).isalpha():
-        raise ValueError("is an HTTP method")
+    if text(given).upper() not in _METHODS:
+        raise ValueError(f"is one of {', '.join(_METHODS)}")
     return str(given).upper()
 
 
