@@ -68,7 +68,9 @@ async def authorize(api: Api, request: Request) -> Response:
         organization = api.app(asked.get("client_id", ""))
         _check_callback(asked.get("redirect_uri", ""))
         scope = _scope(asked.get("scope", ""))
-    except OAuthError as error:  # no address to send the browser to that could be trusted, or none that Salesforce uses
+    except OAuthError as error:
+        # No address that could be trusted to send the browser to. A scope that is not allowed was seen to end on this page,
+        # too; † that an unknown app and a wrong callback do so.
         return RedirectResponse(f"{ERROR_PATH}?{_query(error.error, error.description)}", status_code=302)
     try:
         _check_request(asked)

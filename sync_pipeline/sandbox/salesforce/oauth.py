@@ -91,7 +91,7 @@ def _active(api: Api, organization: Row) -> Row:
     user = api.state.row(
         'SELECT "IsActive" FROM "user" WHERE org = ? AND "Id" = ?', organization["org"], organization["user_id"]
     )
-    if user and not user["IsActive"]:
+    if user and not user["IsActive"]:  # † the description; Salesforce's list of errors has the code
         raise OAuthError("inactive_user", "user is inactive")
     return organization
 
