@@ -12,6 +12,7 @@ from sync_pipeline.sandbox.options import (
     DEFAULT_ACCOUNTS,
     DEFAULT_API_LIMIT,
     DEFAULT_FOLDER,
+    DEFAULT_REFRESH_IDLE_DAYS,
     DEFAULT_SEED,
     DEFAULT_TROUBLE,
     SandboxError,
@@ -41,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
         add(f"--port-{name}", type=int, default=0, help="0: the one used before, else any (default)")
     add("--upflow-per-minute", type=int, default=600, help="calls before Upflow answers 429 (default: %(default)s)")
     add("--api-limit", type=int, default=DEFAULT_API_LIMIT, help="Salesforce API calls a day (default: %(default)s)")
+    add(
+        "--refresh-idle-days",
+        type=int,
+        default=DEFAULT_REFRESH_IDLE_DAYS,
+        help="days until an unused refresh token of Salesforce is dead; 0: never (default: %(default)s)",
+    )
     add("--faults", type=Path, metavar="FILE", help="YAML or JSON: what goes wrong in Salesforce, where and how often")
     return parser
 

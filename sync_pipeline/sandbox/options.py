@@ -14,6 +14,8 @@ DEFAULT_SEED = 1
 DEFAULT_TROUBLE = 0.1
 DEFAULT_API_LIMIT = 100_000
 """API calls that a Salesforce organization has a day."""
+DEFAULT_REFRESH_IDLE_DAYS = 30
+"""Days that a refresh token may lie unused, as in the policy that most apps have."""
 
 LARGEST = 10_000_000
 """Accounts of one organization; record ids of the world have room for no more."""
@@ -41,6 +43,7 @@ class SandboxOptions:
         port_salesforce, port_upflow, port_stripe: 0 takes the port used before with this folder, if free, else any.
         upflow_per_minute: calls a minute of one Upflow organization before it answers 429.
         api_limit: API calls a day of one Salesforce organization before it answers 403.
+        refresh_idle_days: days after which an unused refresh token of Salesforce is dead; 0 for never.
         faults: a YAML or JSON file of rules for what goes wrong in Salesforce.
     """
 
@@ -56,6 +59,7 @@ class SandboxOptions:
     port_stripe: int = 0
     upflow_per_minute: int = 600
     api_limit: int = DEFAULT_API_LIMIT
+    refresh_idle_days: int = DEFAULT_REFRESH_IDLE_DAYS
     faults: Path | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +74,8 @@ class SandboxOptions:
             raise SandboxError(f"--upflow-per-minute {self.upflow_per_minute} is out of range; choose 1 or more.")
         if self.api_limit < 1:
             raise SandboxError(f"--api-limit {self.api_limit} is out of range; choose 1 or more.")
+        if self.refresh_idle_days < 0:
+            raise SandboxError(f"--refresh-idle-days {self.refresh_idle_days} is out of range; choose 0 or more.")
         for name in ("port_salesforce", "port_upflow", "port_stripe"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise SandboxError(f"--{name.replace('_', '-')} {getattr(self, name)} is no port; choose 0 to 65535.")

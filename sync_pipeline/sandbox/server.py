@@ -137,7 +137,9 @@ async def _serve(
     announce: Announce | None,
 ) -> None:
     apps: dict[str, ASGIApp] = {
-        "salesforce": create_app(state, api_limit=options.api_limit, faults=faults),
+        "salesforce": create_app(
+            state, api_limit=options.api_limit, refresh_idle_days=options.refresh_idle_days, faults=faults
+        ),
         "upflow": UpflowApp(state, options.upflow_per_minute),
         "stripe": StripeApp(state),
     }

@@ -178,6 +178,7 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
         {"port_stripe": 70_000},
         {"upflow_per_minute": 0},
         {"api_limit": 0},
+        {"refresh_idle_days": -1},
     ],
 )
 def test_options_out_of_range(wrong: dict[str, object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,9 +31,6 @@ OLDEST_SERVED = 31
 """Salesforce retired 30.0 and older. 31.0 to 57.0 still answer: sf and jsforce ask for some of them."""
 
 SESSION_SECONDS = 2 * 60 * 60.0
-REFRESH_IDLE_SECONDS = 30 * 24 * 60 * 60.0
-"""How long a refresh token may lie unused, as in the policy that most apps have."""
-
 _VERSION = re.compile(r"v(\d{1,3})\.0")
 
 Handler = Callable[["Call"], Awaitable[Response]]
@@ -45,14 +43,15 @@ class Api:
         state: where everything lives. Only the event loop's thread touches `state.db`.
         page_rows: rows of a Bulk result page when the client does not say.
         api_limit: API calls a day of each organization.
+        refresh_idle_days: how long a refresh token may lie unused; 0 for ever.
     """
 
-    def __init__(self, state: State, page_rows: int, api_limit: int) -> None:
+    def __init__(self, state: State, page_rows: int, api_limit: int, refresh_idle_days: int) -> None:
         self.state = state
         self.page_rows = page_rows
         self.faults = Faults(state.seed(), state.orgs())
         self.visits = Visits()
-        self.approvals = Approvals(state, REFRESH_IDLE_SECONDS)
+        self.approvals = Approvals(state, refresh_idle_days * 86_400 or math.inf)
         self.usage = Usage(api_limit)
         self._overrides: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
         self._catalogs: dict[str, Catalog] = {}

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sync_pipeline.sandbox.options import DEFAULT_API_LIMIT
+from sync_pipeline.sandbox.options import DEFAULT_API_LIMIT, DEFAULT_REFRESH_IDLE_DAYS
 from sync_pipeline.sandbox.salesforce import (
     admin,
     authorize,
@@ -69,7 +69,12 @@ Answer = Callable[[Api, Request], Awaitable[Response]]
 
 
 def create_app(
-    state: State, *, page_rows: int = PAGE_ROWS, api_limit: int = DEFAULT_API_LIMIT, faults: Iterable[Rule] = ()
+    state: State,
+    *,
+    page_rows: int = PAGE_ROWS,
+    api_limit: int = DEFAULT_API_LIMIT,
+    refresh_idle_days: int = DEFAULT_REFRESH_IDLE_DAYS,
+    faults: Iterable[Rule] = (),
 ) -> Starlette:
     """The stand-in for the organizations of `state`, whose world should be there already.
 
@@ -77,11 +82,12 @@ def create_app(
         state: the sandbox's state; files of Bulk jobs go into `salesforce/` beside it.
         page_rows: rows of a Bulk result page when the client does not say.
         api_limit: API calls a day of each organization.
+        refresh_idle_days: how long a refresh token may lie unused; 0 for ever.
         faults: rules in force from the start.
     """
     for statement in (*_CHANGES, *_STAMPS, PURGES, *permissions.DDL):
         state.db.execute(statement)
-    api = Api(state, page_rows, api_limit)
+    api = Api(state, page_rows, api_limit, refresh_idle_days)
     api.faults.add(list(faults))
     files = state.folder / "salesforce"
     routes = [

@@ -201,7 +201,7 @@ def test_rows_that_are_locked_for_a_while(served: Served) -> None:
 
 def test_too_many_calls_at_once(served: Served) -> None:
     served.fault(path="", action="concurrent_limit", limit=2, times=0)
-    served.fault(path="", action="slow", seconds=0.5, times=0)
+    served.fault(path="", action="slow", seconds=1.5, times=0)
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: served.http.get(served.data("limits")), range(4)))
     refused = [answer.json() for answer in answers if answer.status_code == 403]

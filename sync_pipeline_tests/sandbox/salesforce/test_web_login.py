@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from sync_pipeline.sandbox.salesforce import create_app
 from sync_pipeline_tests.sandbox.salesforce import browser, world
 from sync_pipeline_tests.sandbox.salesforce.conftest import Served
 from sync_pipeline_tests.sandbox.salesforce.test_oauth import SECRET, refused
@@ -169,6 +170,8 @@ def test_refreshes_that_are_refused(served: Served) -> None:
     assert refused(wrong) == ("invalid_client", "invalid client credentials")
     served.state.db.execute("UPDATE refresh_token SET created_at = created_at - 31 * 86400")
     assert refused(browser.refreshed(served, held["refresh_token"])) == EXPIRED
+    served.listening.app = create_app(served.state, refresh_idle_days=0)
+    assert browser.refreshed(served, held["refresh_token"]).status_code == 200
 
 
 def test_the_sixth_approval_ends_the_oldest(served: Served) -> None:
