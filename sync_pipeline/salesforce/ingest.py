@@ -13,8 +13,8 @@ from contextlib import suppress
 import pandas as pd
 
 from sync_pipeline.errors import TransientError
-from sync_pipeline.salesforce.bulk import finished, new_job, state_of
 from sync_pipeline.salesforce.client import Client
+from sync_pipeline.salesforce.jobs import finished, new_job, state_of
 from sync_pipeline.salesforce.session import ApiRefusal
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import pytest
 from sync_pipeline import http
 from sync_pipeline.errors import ConfigurationError, ReconnectError, TransientError
 from sync_pipeline.progress import watched
-from sync_pipeline.salesforce import bulk
+from sync_pipeline.salesforce import bulk, jobs
 from sync_pipeline.salesforce.client import Client
 from sync_pipeline.salesforce.login import Token
 from sync_pipeline.salesforce.pages import Result
@@ -191,18 +191,18 @@ def test_a_job_that_ends_otherwise_says_why(state: str, error: type[Exception], 
 
 def test_a_job_that_takes_its_time_is_looked_at_less_and_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(bulk.time, "sleep", pauses.append)
+    monkeypatch.setattr(jobs.time, "sleep", pauses.append)
     waiting = [Reply(200, {"id": "750x", "state": "InProgress"})] * 12
     job = always("GET", "jobs/query/750x$", waiting[0])
     organization = Organization(lambda request: waiting.pop() if waiting and job(request) else None)
     assert organization.download(tmp_path).records == 6
     assert pauses[0] < 0.1
     assert pauses == sorted(pauses)
-    assert pauses[-1] == bulk.LONGEST_WAIT
+    assert pauses[-1] == jobs.LONGEST_WAIT
 
 
 def test_a_job_that_never_ends_is_aborted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "JOB_PATIENCE", 0)
+    monkeypatch.setattr(jobs, "JOB_PATIENCE", 0)
     organization = Organization(always("GET", "jobs/query/750x$", Reply(200, {"id": "750x", "state": "InProgress"})))
     with pytest.raises(TransientError, match="it was aborted"):
         organization.download(tmp_path)

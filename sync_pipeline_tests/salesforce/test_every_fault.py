@@ -18,7 +18,7 @@ import pytest
 from sync_pipeline import salesforce
 from sync_pipeline.errors import SyncError
 from sync_pipeline.orgs.models import Organization
-from sync_pipeline.salesforce import bulk, ingest, pages
+from sync_pipeline.salesforce import ingest, jobs, pages
 from sync_pipeline.warehouse import Warehouse
 from sync_pipeline_tests.salesforce.conftest import Served
 from sync_pipeline_tests.salesforce.organizations import connected
@@ -151,7 +151,7 @@ class Place:
 @pytest.fixture(params=["by collections", "by jobs", "changes"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(pages, "PAGE_RECORDS", 10)
-    monkeypatch.setattr(bulk, "FIRST_WAIT", 0.002)
+    monkeypatch.setattr(jobs, "FIRST_WAIT", 0.002)
     monkeypatch.setattr(ingest, "COLLECTION", 10)
     monkeypatch.setattr(ingest, "JOB_ROWS", 15)
     monkeypatch.setattr(ingest, "BULK_FROM", 5 if request.param == "by jobs" else 1000)
