@@ -190,6 +190,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         path, query = scope["path"], scope["query_string"].decode("latin-1")
+        if path.startswith("//"):  # sf keeps the slash at the end of its --instance-url, and puts paths behind it
+            path = path[1:]
         refusal = _refusal(path, query)
         if refusal:
             await refusal(scope, receive, send)

@@ -3,7 +3,8 @@
 query      = SELECT (COUNT() | path {, path}) FROM name [[AS] alias] [WHERE condition] [ORDER BY order {, order}]
              [LIMIT n] [OFFSET n]
 condition  = term {AND term} | term {OR term}          mixing both needs parentheses, as in Salesforce
-term       = NOT term | ( condition ) | path operator literal | path [NOT] IN ( literal {, literal} )
+term       = NOT term | ( condition ) | path operator (literal | period) | path [NOT] IN ( literal {, literal} )
+period     = TODAY | LAST_N_DAYS : n | ...             see `date_literals`
 order      = path [ASC | DESC] [NULLS FIRST | NULLS LAST]
 """
 
@@ -12,7 +13,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sync_pipeline.sandbox.salesforce.date_literals import COUNTED, FIXED
 from sync_pipeline.sandbox.salesforce.errors import ApiError
+from sync_pipeline.sandbox.salesforce.soql_tree import (
+    Comparison,
+    Condition,
+    Junction,
+    Literal,
+    Not,
+    Order,
+    Path,
+    Query,
+    malformed,
+)
 
 LONGEST = 100_000
 """Characters of a query, Salesforce's own limit."""
@@ -46,91 +59,6 @@ class Token:
     kind: str
     text: str
     at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """A field, perhaps of a parent: Owner.Name."""
-
-    parts: tuple[str, ...]
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """A value; `kind` is string, number, date, datetime, boolean or null, `text` as written (strings with quotes)."""
-
-    kind: str
-    text: str
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """`operator` is one of = != < <= > >= LIKE IN "NOT IN"; only the last two have several literals."""
-
-    path: Path
-    operator: str
-    literals: tuple[Literal, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """The opposite of a condition."""
-
-    condition: Condition
-
-
-@dataclass(frozen=True, slots=True)
-class Junction:
-    """Conditions joined by AND or by OR."""
-
-    word: str
-    conditions: tuple[Condition, ...]
-
-
-Condition = Comparison | Not | Junction
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One field to sort by."""
-
-    path: Path
-    descending: bool
-    nulls_last: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A whole query. `fields` is empty for SELECT COUNT()."""
-
-    text: str
-    fields: tuple[Path, ...]
-    entity: str
-    entity_at: int
-    alias: str | None
-    where: Condition | None
-    order: tuple[Order, ...]
-    limit: int | None
-    offset: int
-
-
-def marked(text: str, at: int, message: str) -> str:
-    """Salesforce's way to point at a place: the line, a caret under it, row and column, and then the message."""
-    start = text.rfind("\n", 0, at) + 1
-    end = text.find("\n", at)
-    line = text[start : end if end >= 0 else len(text)]
-    column = at - start
-    first = max(0, column - 60)
-    shown = line[first : column + 60]
-    row = text.count("\n", 0, at) + 1
-    return f"\n{shown}\n{' ' * (column - first)}^\nERROR at Row:{row}:Column:{column + 1}\n{message}"
-
-
-def malformed(text: str, at: int, message: str) -> ApiError:
-    """MALFORMED_QUERY with the place in the text."""
-    return ApiError("MALFORMED_QUERY", marked(text, at, message))
 
 
 def parse(text: str) -> Query:
@@ -180,6 +108,8 @@ class _Parser:
         order = self._orders() if self._skip("ORDER") else ()
         limit = self._count() if self._skip("LIMIT") else None
         offset = self._count() if self._skip("OFFSET") else 0
+        if self._is("ALL") and self._tokens[self._position + 1].text.upper() == "ROWS":
+            raise malformed(self._text, self._now.at, "ALL ROWS not allowed in this context")  # Apex only; see queryAll
         if self._now.kind != "end":
             raise self._unexpected()
         return Query(self._text, fields, entity.text, entity.at, alias, where, order, limit, offset)
@@ -279,7 +209,19 @@ class _Parser:
         if self._now.kind != "operator":
             raise self._unexpected()
         operator = self._next().text.replace("<>", "!=")
-        return Comparison(path, operator, (self._literal(),))
+        return Comparison(path, operator, (self._period() or self._literal(),))
+
+    def _period(self) -> Literal | None:
+        token, name = self._now, self._now.text.upper()
+        if token.kind != "name" or name not in FIXED | COUNTED:
+            return None
+        self._position += 1
+        if name in FIXED:
+            return Literal("period", name, token.at)
+        self._word(":")
+        if self._now.text.strip("0") == "":
+            raise self._unexpected()
+        return Literal("period", f"{name}:{self._count()}", token.at)
 
     def _list(self) -> tuple[Literal, ...]:
         self._word("(")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,57 @@ def find(state: State) -> Find:
         ("Parent.IsDeleted != true", ["acme", "beta", "gamma"]),
         ("(Industry = null OR Industry = 'Retail') AND NOT (Name LIKE 'Acme%')", ["gamma"]),
         ("NOT NOT Industry = 'Retail'", ["acme"]),
+        ("CreatedDate < TODAY", ["acme", "beta", "gamma"]),
+        ("CreatedDate >= TODAY", []),
+        ("SystemModstamp > 2024-01-31T10:11:11Z AND SystemModstamp < TODAY", ["acme", "beta", "gamma"]),
+        ("SystemModstamp >= LAST_N_DAYS:30", []),
     ],
 )
 def test_conditions(find: Find, condition: str, found: list[str]) -> None:
     assert find(f"WHERE {condition}") == found
+
+
+def test_date_literals_are_periods(state: State) -> None:
+    """A record an hour into each of these days, and one without a date; days are UTC's."""
+    ids = [world.make_id("001", 900 + number) for number in range(5)]
+    today = datetime.now(UTC).replace(hour=1, minute=0, second=0, microsecond=0)
+    for record_id, days in zip(ids, (-2, -1, 0, 1, None), strict=True):
+        moment = None if days is None else f"{today + timedelta(days=days):%Y-%m-%dT%H:%M:%S}.000Z"
+        world.add_account(state, record_id, "Dated", org="dated", CreatedDate=moment)
+
+    def found(condition: str) -> list[int]:
+        compiled = compile_query(f"SELECT Id FROM Account WHERE {condition}", Catalog(), "dated")
+        return [ids.index(row[0]) - 2 for row in state.rows(f"SELECT t0.Id {compiled.source}", *compiled.parameters)]
+
+    assert found("CreatedDate = TODAY") == [0]
+    assert found("CreatedDate != today") == [-2, -1, 1, 2]  # the last one has no date, which is not today
+    assert found("CreatedDate < TODAY") == [-2, -1]
+    assert found("CreatedDate <= TODAY") == [-2, -1, 0]
+    assert found("CreatedDate > TODAY") == [1]
+    assert found("CreatedDate >= TODAY") == [0, 1]
+    assert found("CreatedDate = LAST_N_DAYS:1") == [-1, 0]
+    assert found("CreatedDate = NEXT_N_DAYS:1") == found("CreatedDate = TOMORROW") == [1]
+    assert found("CreatedDate = N_DAYS_AGO:2") == [-2]
+    assert found("NOT CreatedDate = LAST_N_DAYS:7") == [1, 2]
+
+
+def test_dates_are_compared_with_fields_of_type_date(state: State) -> None:
+    catalog = Catalog({("account", "segment__c"): {"type": "date"}})
+    world.add_account(state, world.make_id("001", 950), "Dated", org="date", Segment__c="2024-02-29")
+
+    def count(condition: str) -> int:
+        compiled = compile_query(f"SELECT COUNT() FROM Account WHERE {condition}", catalog, "date")
+        return int(state.rows(compiled.count_sql, *compiled.parameters)[0][0])
+
+    assert [count(f"Segment__c {c}") for c in ("= 2024-02-29", "> 2024-02-28", "< 2024-02-29", "< TODAY")] == [
+        1,
+        1,
+        0,
+        1,
+    ]
+    for wrong in ("= 2024-02-30", "= 2024-02-29T00:00:00Z"):
+        with pytest.raises(ApiError):
+            count(f"Segment__c {wrong}")
 
 
 def test_order_limit_offset(find: Find) -> None:
@@ -127,13 +175,25 @@ def test_thousands_of_conditions(find: Find) -> None:
         ("SELECT Id FROM Account GROUP BY Id", "MALFORMED_QUERY", "unexpected token: 'GROUP'"),
         ("SELECT Id FROM Account WITH SECURITY_ENFORCED", "MALFORMED_QUERY", "unexpected token: 'WITH'"),
         ("SELECT Id FROM Account FOR VIEW", "MALFORMED_QUERY", "unexpected token: 'FOR'"),
-        ("SELECT Id FROM Account ALL ROWS", "MALFORMED_QUERY", "unexpected token: 'ALL'"),
+        ("SELECT Id FROM Account ALL ROWS", "MALFORMED_QUERY", "ALL ROWS not allowed in this context"),
         ("SELECT FIELDS(ALL) FROM Account", "MALFORMED_QUERY", "unexpected token: '('"),
         ("SELECT MAX(Name) FROM Account", "MALFORMED_QUERY", "unexpected token: '('"),
         ("SELECT (SELECT Id FROM Contacts) FROM Account", "MALFORMED_QUERY", "unexpected token: '('"),
         ("SELECT Id FROM Account, Contact", "MALFORMED_QUERY", "unexpected token: ','"),
         ("SELECT Id FROM Account WHERE Id IN (SELECT AccountId FROM Contact)", "MALFORMED_QUERY", "'SELECT'"),
-        ("SELECT Id FROM Account WHERE CreatedDate = TODAY", "MALFORMED_QUERY", "unexpected token: 'TODAY'"),
+        ("SELECT Id FROM Account WHERE CreatedDate = LAST_N_DAYS", "MALFORMED_QUERY", "unexpected token: '<EOF>'"),
+        ("SELECT Id FROM Account WHERE CreatedDate = LAST_N_DAYS:0", "MALFORMED_QUERY", "unexpected token: '0'"),
+        ("SELECT Id FROM Account WHERE CreatedDate = LAST_N_DAYS:-1", "MALFORMED_QUERY", "unexpected token: '-1'"),
+        ("SELECT Id FROM Account WHERE CreatedDate = LAST_N_DAYS:x", "MALFORMED_QUERY", "unexpected token: 'x'"),
+        ("SELECT Id FROM Account WHERE CreatedDate = TODAY:1", "MALFORMED_QUERY", "unexpected token: ':'"),
+        (
+            "SELECT Id FROM Account WHERE CreatedDate > LAST_N_YEARS:9999",
+            "MALFORMED_QUERY",
+            "Invalid date: LAST_N_YEARS",
+        ),
+        ("SELECT Id FROM Account WHERE CreatedDate IN (TODAY)", "MALFORMED_QUERY", "unexpected token: 'TODAY'"),
+        ("SELECT Id FROM Account WHERE CreatedDate > THIS_FISCAL_YEAR", "MALFORMED_QUERY", "'THIS_FISCAL_YEAR'"),
+        ("SELECT Id FROM Account WHERE Name = TODAY", "INVALID_FIELD", "must be of type string and should be enclosed"),
         ("SELECT Id FROM Account WHERE CreatedDate = 2024-13-01T00:00:00Z", "MALFORMED_QUERY", "Invalid datetime"),
         ("SELECT Id FROM Account WHERE CreatedDate = 0001-01-01T00:00:00+14:00", "MALFORMED_QUERY", "Invalid datetime"),
         ("SELECT Id FROM Account WHERE AnnualRevenue > null", "MALFORMED_QUERY", "unexpected token: 'null'"),
