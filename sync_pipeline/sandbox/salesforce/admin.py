@@ -15,6 +15,7 @@ from sync_pipeline.sandbox.salesforce.ids import id18
 from sync_pipeline.sandbox.salesforce.objects import CHANGEABLE, SObject
 from sync_pipeline.sandbox.salesforce.permissions import written
 from sync_pipeline.sandbox.salesforce.recycling import RecycleBin
+from sync_pipeline.sandbox.salesforce.validation import ValidationRule, read_rule
 
 
 async def faults(api: Api, request: Request) -> Response:
@@ -157,6 +158,27 @@ def _deletable(api: Api, org: str, object_name: str) -> SObject:
     if entity is None or not entity.deletable:
         raise ValueError(f"records of {object_name!r} can't be deleted")
     return written(entity)
+
+
+async def validation(api: Api, request: Request) -> Response:
+    """POST /sandbox/validation: rules {"org", "object", "when", "message", "field"?}; DELETE forgets all of them."""
+    if request.method == "DELETE":
+        api.clear_validation_rules()
+        return JSONResponse({"changed": 0})
+    try:
+        rules = [_rule(api, given) for given in _items(await request.body())]
+    except ValueError as error:
+        return _wrong(error)
+    for org, rule in rules:
+        api.add_validation_rule(org, rule)
+    return JSONResponse({"changed": len(rules)})
+
+
+def _rule(api: Api, given: Any) -> tuple[str, ValidationRule]:
+    if not isinstance(given, dict):
+        raise ValueError("a validation rule is a JSON object")
+    org = _known(api, str(given.get("org", "")))
+    return org, read_rule(given, api.catalog(org), org)
 
 
 def _change(api: Api, given: Any) -> tuple[str, str, str, dict[str, Any]]:

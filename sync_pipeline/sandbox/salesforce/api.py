@@ -23,6 +23,7 @@ from sync_pipeline.sandbox.salesforce.faults import Faults, Visits
 from sync_pipeline.sandbox.salesforce.limits import Usage, total_requests_exceeded
 from sync_pipeline.sandbox.salesforce.objects import OBJECTS, Catalog
 from sync_pipeline.sandbox.salesforce.permissions import Rights, changed, keep, objects_for, require_api, rights_of
+from sync_pipeline.sandbox.salesforce.validation import ValidationRule
 from sync_pipeline.sandbox.state import State
 
 STAND_IN = "salesforce"
@@ -56,6 +57,7 @@ class Api:
         self._overrides: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
         self._catalogs: dict[str, Catalog] = {}
         self._rights: dict[str, Rights] = {}
+        self._rules: dict[str, list[ValidationRule]] = {}
 
     def catalog(self, org: str) -> Catalog:
         """The objects and fields that the organization's connected user sees."""
@@ -83,6 +85,18 @@ class Api:
         self._rights[org] = rights
         self._catalogs.pop(org, None)
         return rights
+
+    def validation_rules(self, org: str, object_name: str) -> list[ValidationRule]:
+        """The rules that saves of an object's records have to pass."""
+        return [rule for rule in self._rules.get(org, ()) if rule.object == object_name]
+
+    def add_validation_rule(self, org: str, rule: ValidationRule) -> None:
+        """Put a rule in force."""
+        self._rules.setdefault(org, []).append(rule)
+
+    def clear_validation_rules(self) -> None:
+        """Forget every rule of every organization."""
+        self._rules.clear()
 
     @staticmethod
     def declares(object_name: str, field_name: str) -> bool:

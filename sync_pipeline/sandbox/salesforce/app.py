@@ -37,6 +37,7 @@ from sync_pipeline.sandbox.salesforce.faults import Rule, Visit
 from sync_pipeline.sandbox.salesforce.faults.striking import struck
 from sync_pipeline.sandbox.salesforce.query import Queries
 from sync_pipeline.sandbox.salesforce.recycling import PURGES
+from sync_pipeline.sandbox.salesforce.soql import install_functions
 from sync_pipeline.sandbox.state import State
 
 LONGEST_REQUEST_LINE = 16_384
@@ -87,6 +88,7 @@ def create_app(
     """
     for statement in (*_CHANGES, *_STAMPS, PURGES, *permissions.DDL):
         state.db.execute(statement)
+    install_functions(state.db)
     api = Api(state, page_rows, api_limit, refresh_idle_days)
     api.faults.add(list(faults))
     files = state.folder / "salesforce"
@@ -114,14 +116,18 @@ def _data_routes(api: Api, queries: Queries, query_jobs: QueryJobs, ingest_jobs:
         at("/queryAll", GET=queries.query_all),
         at("/query/{locator}", GET=queries.more),
         at("/queryAll/{locator}", GET=queries.more),
+        at("/tooling/query", GET=queries.tooling),
+        at("/tooling/query/{locator}", GET=queries.more),
         at("/sobjects", GET=records.describe_global),
         at("/sobjects/{object}", GET=records.basic, POST=records.create),
         at("/sobjects/{object}/describe", GET=records.described),
         at("/sobjects/{object}/deleted", GET=replication.deleted),
         at("/sobjects/{object}/updated", GET=replication.updated),
         at("/sobjects/{object}/{id}", GET=records.get, PATCH=records.update, DELETE=records.delete),
-        at("/sobjects/{object}/{field}/{value}", GET=records.get_by_external_id),
-        at("/composite/sobjects", PATCH=composite.update),
+        at("/sobjects/{object}/{field}/{value:path}", GET=records.get_by_external_id, PATCH=records.upsert),
+        at("/composite/sobjects", POST=composite.create, PATCH=composite.update, DELETE=composite.delete),
+        at("/composite/sobjects/{object}", GET=composite.retrieve, POST=composite.retrieve_many),
+        at("/composite/sobjects/{object}/{field}", PATCH=composite.upsert),
         at("/jobs/query", GET=query_jobs.listed, POST=query_jobs.create_job),
         at("/jobs/query/{job}", GET=query_jobs.get, PATCH=query_jobs.patch, DELETE=query_jobs.delete),
         at("/jobs/query/{job}/results", GET=query_jobs.results),
@@ -158,6 +164,7 @@ def _other_routes(api: Api) -> list[BaseRoute]:
         at("/sandbox/usage", admin.usage, "GET", "POST"),
         at("/sandbox/fields", admin.fields, "POST"),
         at("/sandbox/permissions", admin.permissions, "GET", "POST"),
+        at("/sandbox/validation", admin.validation, "POST", "DELETE"),
         at("/sandbox/merge", admin.merge, "POST"),
         at("/sandbox/undelete", admin.undelete, "POST"),
         at("/sandbox/purge", admin.purge, "POST"),

@@ -11,7 +11,7 @@ from sync_pipeline.sandbox.salesforce.api import LISTED_VERSIONS, STAND_IN, Api,
 from sync_pipeline.sandbox.salesforce.permissions import require_setup
 
 _SEASONS = ("Winter", "Spring", "Summer")
-_RESOURCES = ("composite", "jobs", "limits", "query", "queryAll", "sobjects")
+_RESOURCES = ("composite", "jobs", "limits", "query", "queryAll", "sobjects", "tooling")
 
 
 def versions() -> list[dict[str, str]]:
@@ -71,7 +71,7 @@ async def userinfo(api: Api, request: Request) -> Response:
             "email_verified": True,
             "given_name": user["FirstName"],
             "family_name": user["LastName"],
-            "zoneinfo": "Europe/Paris",
+            "zoneinfo": "GMT",
             "photos": {"picture": f"{address}/profilephoto/005/F", "thumbnail": f"{address}/profilephoto/005/T"},
             "profile": f"{address}/{user['Id']}",
             "picture": f"{address}/profilephoto/005/F",
@@ -82,7 +82,7 @@ async def userinfo(api: Api, request: Request) -> Response:
             "user_type": "STANDARD",
             "language": "en_US",
             "locale": "en_US",
-            "utcOffset": 3_600_000,
+            "utcOffset": 0,
             "updated_at": user["LastModifiedDate"],
         }
     )
@@ -111,13 +111,13 @@ async def identity(api: Api, request: Request) -> Response:
             "email_verified": True,
             "first_name": user["FirstName"],
             "last_name": user["LastName"],
-            "timezone": "Europe/Paris",
+            "timezone": "GMT",
             "urls": _urls(organization, origin(request)),
             "active": bool(user["IsActive"]),
             "user_type": "STANDARD",
             "language": "en_US",
             "locale": "en_US",
-            "utcOffset": 3_600_000,
+            "utcOffset": 0,
             "last_modified_date": user["LastModifiedDate"],
             "is_app_installed": True,
         }

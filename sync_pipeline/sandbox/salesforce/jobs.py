@@ -19,6 +19,7 @@ from sync_pipeline.sandbox.salesforce.ids import id18, make_id
 from sync_pipeline.sandbox.salesforce.rendering import DELIMITERS, LINE_ENDINGS
 
 OPEN_STATES = frozenset({"Open", "UploadComplete", "InProgress"})
+JOBS_A_PAGE = 1000
 LIFETIME_SECONDS = 7 * 24 * 60 * 60.0
 
 
@@ -100,11 +101,22 @@ class Jobs:
         return JSONResponse(self.info(self.of(call)))
 
     async def listed(self, call: Call) -> Response:
-        """GET jobs/{kind}."""
+        """GET jobs/{kind}?queryLocator=L: the newest first, 1,000 a page."""
+        locator = call.argument("queryLocator") or "0"
+        if not locator.isascii() or not locator.isdigit() or len(locator) > 9:
+            raise ApiError("INVALIDLOCATOR", "invalid query locator")
+        first = int(locator)
         rows = self.api.state.rows(
-            "SELECT * FROM job WHERE org = ? AND kind = ? ORDER BY created_at DESC, id DESC", call.org, self.kind
+            "SELECT * FROM job WHERE org = ? AND kind = ? ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?",
+            call.org,
+            self.kind,
+            JOBS_A_PAGE + 1,
+            first,
         )
-        return JSONResponse({"done": True, "records": [self.info(row) for row in rows], "nextRecordsUrl": None})
+        done = len(rows) <= JOBS_A_PAGE
+        following = None if done else f"{call.base}/jobs/{self.kind}?queryLocator={first + JOBS_A_PAGE}"
+        records = [self.info(row) for row in rows[:JOBS_A_PAGE]]
+        return JSONResponse({"done": done, "records": records, "nextRecordsUrl": following})
 
     async def delete(self, call: Call) -> Response:
         """DELETE jobs/{kind}/{id}: only once it has ended."""

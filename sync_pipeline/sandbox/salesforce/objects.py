@@ -221,6 +221,12 @@ class Catalog:
     def __iter__(self) -> Any:
         return iter(self._objects.values())
 
+    def limited_to(self, names: frozenset[str]) -> Catalog:
+        """The same with these objects only, named in lower case."""
+        limited = Catalog()
+        limited._objects = {name: entity for name, entity in self._objects.items() if name in names}
+        return limited
+
     def get(self, name: str) -> SObject | None:
         """An object by its name in any case."""
         return self._objects.get(name.lower())

@@ -16,13 +16,18 @@ from starlette.responses import JSONResponse, Response
 
 from sync_pipeline.sandbox.salesforce.api import Call
 from sync_pipeline.sandbox.salesforce.errors import ApiError
+from sync_pipeline.sandbox.salesforce.objects import NUMBER_TYPES
 from sync_pipeline.sandbox.salesforce.rendering import json_rows_sql
 from sync_pipeline.sandbox.salesforce.results import Result, fetched, write_result
 from sync_pipeline.sandbox.salesforce.soql import Compiled, compile_query, install_functions
+from sync_pipeline.sandbox.salesforce.soql_values import Column
 
 SMALLEST_BATCH, LARGEST_BATCH = 200, 2000
 MOST_CURSORS = 50
 """Open queries with further pages; the oldest goes when there are more."""
+
+TOOLING = frozenset({"user"})
+"""Objects that the Tooling API has too, in lower case."""
 
 _BATCH = re.compile(r"batchSize\s*=\s*(\d+)", re.IGNORECASE)
 _LOCATOR = re.compile(r"(0r8[A-Za-z0-9]{15})-(\d{1,9})")
@@ -55,6 +60,10 @@ class Queries:
         """GET queryAll?q=SOQL: deleted and merged records too."""
         return await self._query(call, deleted_too=True)
 
+    async def tooling(self, call: Call) -> Response:
+        """GET tooling/query?q=SOQL: of the objects here, only users are also the Tooling API's."""
+        return await self._query(call, deleted_too=False, only=TOOLING)
+
     async def more(self, call: Call) -> Response:
         """GET query/{locator}."""
         found = _LOCATOR.fullmatch(call.path["locator"])
@@ -67,11 +76,12 @@ class Queries:
         rows = cursor.result.page(first, cursor.batch)
         return _answer(call, cursor.result.rows, rows, found[1], first + cursor.batch)
 
-    async def _query(self, call: Call, *, deleted_too: bool) -> Response:
+    async def _query(self, call: Call, *, deleted_too: bool, only: frozenset[str] | None = None) -> Response:
         text = call.argument("q")
         if not text:
             raise ApiError("MALFORMED_QUERY", "A query string has to be specified")
-        compiled = compile_query(text, call.catalog, call.org, deleted_too=deleted_too)
+        catalog = call.catalog.limited_to(only) if only else call.catalog
+        compiled = compile_query(text, catalog, call.org, deleted_too=deleted_too)
         if (call.argument("columns") or "").lower() == "true":
             return JSONResponse(_columns(compiled))
         asked = _BATCH.search(call.request.headers.get("sforce-query-options", ""))
@@ -119,21 +129,32 @@ def _columns(compiled: Compiled) -> dict[str, object]:
         "groupBy": False,
         "idSelected": any(c.path == ("Id",) for c in compiled.columns),
         "keyPrefix": compiled.entity.prefix,
-        "columnMetadata": [
+        "columnMetadata": _metadata([(c.path, c) for c in compiled.columns]),
+    }
+
+
+def _metadata(columns: list[tuple[tuple[str, ...], Column]]) -> list[dict[str, object]]:
+    """Columns by their paths; the fields of a parent are the `joinColumns` of its relationship."""
+    groups: dict[str, list[tuple[tuple[str, ...], Column]]] = {}
+    for path, column in columns:
+        groups.setdefault(path[0], []).append((path[1:], column))
+    found: list[dict[str, object]] = []
+    for name, members in groups.items():
+        field = members[0][1].field if not members[0][0] else None
+        found.append(
             {
                 "aggregate": False,
                 "apexType": None,
-                "booleanType": c.field.type == "boolean",
-                "columnName": c.path[-1],
-                "custom": c.field.custom,
-                "displayName": c.path[-1],
+                "booleanType": field is not None and field.type == "boolean",
+                "columnName": name,
+                "custom": field is not None and field.custom,
+                "displayName": name,
                 "foreignKeyName": None,
-                "insertable": c.field.createable,
-                "joinColumns": [],
-                "numberType": c.field.type in {"int", "double", "currency"},
-                "textType": c.field.type in {"string", "textarea"},
-                "updatable": c.field.updateable,
+                "insertable": field is not None and field.createable,
+                "joinColumns": [] if field else _metadata(members),
+                "numberType": field is not None and field.type in NUMBER_TYPES,
+                "textType": field is not None and field.type in {"string", "textarea"},
+                "updatable": field is not None and field.updateable,
             }
-            for c in compiled.columns
-        ],
-    }
+        )
+    return found

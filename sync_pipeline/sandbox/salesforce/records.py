@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
@@ -12,7 +13,7 @@ from sync_pipeline.sandbox.salesforce import describe
 from sync_pipeline.sandbox.salesforce.api import Call
 from sync_pipeline.sandbox.salesforce.errors import ApiError, RowError
 from sync_pipeline.sandbox.salesforce.ids import id18
-from sync_pipeline.sandbox.salesforce.objects import SObject
+from sync_pipeline.sandbox.salesforce.objects import Field, SObject
 from sync_pipeline.sandbox.salesforce.rendering import json_rows_sql
 from sync_pipeline.sandbox.salesforce.saving import Saver
 from sync_pipeline.sandbox.salesforce.soql import compile_query, install_functions
@@ -60,20 +61,34 @@ async def get(call: Call) -> Response:
 
 async def get_by_external_id(call: Call) -> Response:
     """GET sobjects/{object}/{field}/{value}: 300 with the addresses when several records have the value."""
-    entity = _entity(call)
-    field = entity.fields.get(call.path["field"].lower())
-    if field is None or not field.external_id:
-        raise ApiError(
-            "NOT_FOUND", "Provided external ID field does not exist or is not accessible: " + call.path["field"], 404
-        )
+    entity, field = _entity(call), _external_id(call)
     found = Saver(call.api, call.org, entity).with_external_id(field, call.path["value"])
     if not found:
         raise ApiError("NOT_FOUND", "The requested resource does not exist", 404)
     if len(found) > 1:
-        return JSONResponse([f"{call.base}/sobjects/{entity.name}/{record_id}" for record_id in found], status_code=300)
+        return _several(call, entity, found)
     return Response(
         await run_in_threadpool(_record, call, entity, found[0]), media_type="application/json;charset=UTF-8"
     )
+
+
+async def upsert(call: Call) -> Response:
+    """PATCH sobjects/{object}/{field}/{value}: 201 for a new record, 200 for a changed one, 300 when several match."""
+    values = _values(await call.json_object())
+    entity, field = _entity(call), _external_id(call)
+    if any(name.lower() in {"id", field.name.lower()} for name in values):
+        raise ApiError("INVALID_FIELD", f"The {field.name} field should not be specified in the sobject data.")
+    saver = Saver(call.api, call.org, entity)
+    if field.type != "id":
+        found = saver.with_external_id(field, call.path["value"])
+        if len(found) > 1:
+            return _several(call, entity, found)
+    try:
+        record_id, created = saver.upsert(field.name, call.path["value"], values)
+    except RowError as error:
+        raise _refused(error) from None
+    body = {"id": record_id, "success": True, "errors": [], "created": created}
+    return JSONResponse(body, status_code=201 if created else 200)
 
 
 async def update(call: Call) -> Response:
@@ -113,12 +128,33 @@ def _refused(error: RowError) -> ApiError:
     return ApiError(error.code, error.message, 404 if error.code in _GONE else 400, error.fields)
 
 
+def _external_id(call: Call) -> Field:
+    """The field that an address names a record by."""
+    field = _entity(call).fields.get(call.path["field"].lower())
+    writes = call.request.method != "GET"
+    if field is None or not (field.external_id or (writes and field.type == "id")):
+        raise ApiError(
+            "NOT_FOUND", "Provided external ID field does not exist or is not accessible: " + call.path["field"], 404
+        )
+    return field
+
+
+def _several(call: Call, entity: SObject, ids: list[str]) -> Response:
+    return JSONResponse([f"{call.base}/sobjects/{entity.name}/{record_id}" for record_id in ids], status_code=300)
+
+
+def asked_fields(entity: SObject, names: Iterable[str]) -> list[str]:
+    """Names of fields as a client gave them, each known; INVALID_FIELD otherwise."""
+    given = [name.strip() for name in names]
+    unknown = [name for name in given if name.lower() not in entity.fields]
+    if unknown:
+        raise ApiError("INVALID_FIELD", f"No such column '{unknown[0]}' on sobject of type {entity.name}")
+    return list({name.lower(): name for name in given}.values())
+
+
 def _record(call: Call, entity: SObject, record_id: str) -> bytes:
     asked = call.argument("fields")
-    names = asked.split(",") if asked else [f.name for f in entity.fields.values()]
-    unknown = [name for name in names if name.strip().lower() not in entity.fields]
-    if unknown:
-        raise ApiError("INVALID_FIELD", f"No such column '{unknown[0].strip()}' on sobject of type {entity.name}")
+    names = asked_fields(entity, asked.split(",") if asked else (f.name for f in entity.fields.values()))
     compiled = compile_query(
         f"SELECT {', '.join(names)} FROM {entity.name} WHERE Id = '{record_id}'",
         call.catalog,

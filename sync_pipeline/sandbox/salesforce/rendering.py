@@ -6,7 +6,8 @@ Each statement gives one column, a BLOB of UTF-8, so that a row goes to disk wit
 from __future__ import annotations
 
 from sync_pipeline.sandbox.salesforce.objects import NUMBER_TYPES, TEXT_TYPES, Field
-from sync_pipeline.sandbox.salesforce.soql import Column, Compiled
+from sync_pipeline.sandbox.salesforce.soql import Compiled
+from sync_pipeline.sandbox.salesforce.soql_values import Column
 
 DELIMITERS = {"COMMA": ",", "SEMICOLON": ";", "TAB": "\t", "PIPE": "|", "CARET": "^", "BACKQUOTE": "`"}
 LINE_ENDINGS = {"LF": "\n", "CRLF": "\r\n"}

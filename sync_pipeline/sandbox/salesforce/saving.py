@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 from sync_pipeline.sandbox.salesforce.api import Api
@@ -29,6 +32,7 @@ class Saver:
         self._entity = entity
         self._table = f'"{written(entity).table}"'
         self._bin = RecycleBin(api, org, written(entity))
+        self._rules = api.validation_rules(org, entity.name)
         self._next_number = _FIRST_NEW_NUMBER
 
     def update(self, record_id: str, values: dict[str, Any]) -> str:
@@ -42,15 +46,20 @@ class Saver:
         self._editable(whole_id)
         columns = self._checked(values, creating=False)
         self._bin.living(whole_id)
+        self._refuse_duplicates(columns, whole_id)
         self._api.faults.refuse(whole_id)
         moment = now_text()
         columns |= {"LastModifiedDate": moment, "SystemModstamp": moment}
         assignments = ", ".join(f'"{name}" = ?' for name in columns)
-        self._execute(
-            f'UPDATE {self._table} SET {assignments} WHERE org = ? AND "Id" = ?', *columns.values(), self._org, whole_id
-        )
-        if "LastName" in columns or "FirstName" in columns:
-            self._refresh_name(whole_id)
+        with self._validated(whole_id):
+            self._execute(
+                f'UPDATE {self._table} SET {assignments} WHERE org = ? AND "Id" = ?',
+                *columns.values(),
+                self._org,
+                whole_id,
+            )
+            if "LastName" in columns or "FirstName" in columns:
+                self._refresh_name(whole_id)
         return whole_id
 
     def insert(self, values: dict[str, Any]) -> str:
@@ -64,6 +73,7 @@ class Saver:
             raise RowError(
                 "REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", tuple(missing)
             )
+        self._refuse_duplicates(columns)
         moment = now_text()
         record_id = self._unused_id()
         columns |= {"Id": record_id, "CreatedDate": moment, "LastModifiedDate": moment, "SystemModstamp": moment}
@@ -74,8 +84,9 @@ class Saver:
             columns["OwnerId"] = user["user_id"] if user else None
         names = ", ".join(f'"{name}"' for name in columns)
         marks = ", ".join("?" * len(columns))
-        self._execute(f"INSERT INTO {self._table} (org, {names}) VALUES (?, {marks})", self._org, *columns.values())
-        self._refresh_name(record_id)
+        with self._validated(record_id):
+            self._execute(f"INSERT INTO {self._table} (org, {names}) VALUES (?, {marks})", self._org, *columns.values())
+            self._refresh_name(record_id)
         return record_id
 
     def upsert(self, key_field: str, key: Any, values: dict[str, Any]) -> tuple[str, bool]:
@@ -108,7 +119,8 @@ class Saver:
         return whole_id
 
     def with_external_id(self, field: Field, key: Any) -> list[str]:
-        """Ids of the living records that have this value in an external id field."""
+        """Ids of the living records that have this value in a field, whatever the case of its letters."""
+        self._index(field)
         rows = self._api.state.rows(
             f'SELECT "Id" FROM {self._table} WHERE org = ? AND "{field.name}" = ? COLLATE NOCASE AND "IsDeleted" = 0',
             self._org,
@@ -127,10 +139,46 @@ class Saver:
             raise RowError("MALFORMED_ID", f"{self._entity.label} ID: id value of incorrect type: {whole_id}", ("Id",))
         return whole_id
 
+    def _index(self, field: Field) -> None:
+        """Salesforce indexes external ids and unique fields; here, once somebody asks for one."""
+        if field.sql == "":
+            self._execute(
+                f'CREATE INDEX IF NOT EXISTS "{self._entity.table}_{field.name}" '
+                f'ON {self._table} (org, "{field.name}" COLLATE NOCASE)'
+            )
+
     # -- checks -----------------------------------------------------------------------------------------------
 
     def _editable(self, record_id: str) -> None:
         require_edit(self._api.state, self._org, self._api.rights(self._org), self._entity, record_id)
+
+    def _refuse_duplicates(self, columns: dict[str, Any], own_id: str = "") -> None:
+        for name in columns:
+            field = self._field(name)
+            others = self.with_external_id(field, columns[name]) if field.unique and columns[name] is not None else []
+            if other := next((record_id for record_id in others if record_id != own_id), None):
+                raise RowError(
+                    "DUPLICATE_VALUE", f"duplicate value found: {name} duplicates value on record with id: {other}"
+                )
+
+    @contextmanager
+    def _validated(self, record_id: str) -> Iterator[None]:
+        """Around what saves a record: taken back when it then meets the condition of a validation rule."""
+        if not self._rules:
+            yield
+            return
+        self._execute("SAVEPOINT validated")
+        try:
+            yield
+            for rule in self._rules:
+                sql, parameters = rule.sql(self._api.catalog(self._org), self._org, self._entity, record_id)
+                if (found := self._api.state.row(sql, *parameters)) and found[0]:
+                    raise rule.refusal()
+        except BaseException:
+            self._execute("ROLLBACK TO validated")
+            raise
+        finally:
+            self._execute("RELEASE validated")
 
     def _field(self, name: str) -> Field:
         field = self._entity.fields.get(name.lower())
@@ -167,6 +215,8 @@ class Saver:
             return self._reference(field, value)
         if field.type == "boolean":
             return _boolean(field, value)
+        if field.type == "date":
+            return _date(field, value)
         return _number(field, value) if field.type in NUMBER_TYPES else str(value)
 
     def _reference(self, field: Field, value: Any) -> str:
@@ -228,6 +278,13 @@ def _boolean(field: Field, value: Any) -> int:
     if text not in {"true", "false", "1", "0"}:
         raise _wrong_type(field, value)
     return int(text in {"true", "1"})
+
+
+def _date(field: Field, value: Any) -> str:
+    try:
+        return date.fromisoformat(str(value)).isoformat()
+    except ValueError:
+        raise _wrong_type(field, value) from None
 
 
 def _number(field: Field, value: Any) -> float | int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sync_pipeline_tests.sandbox.salesforce import world
 from sync_pipeline_tests.sandbox.salesforce.conftest import Served
-from sync_pipeline_tests.sandbox.salesforce.world import ACME, BETA, DELETED, GAMMA
+from sync_pipeline_tests.sandbox.salesforce.world import ACME, BETA, DELETED
 
 
 def test_versions_need_no_login_and_count_nothing(served: Served) -> None:
@@ -137,11 +139,34 @@ def test_query_all_and_count(served: Served) -> None:
 
 
 def test_columns_of_a_query(served: Served) -> None:
-    answer = served.http.get(
-        served.data("query"), params={"q": "SELECT Id, Owner.Name FROM Account", "columns": "true"}
-    )
-    assert [c["columnName"] for c in answer.json()["columnMetadata"]] == ["Id", "Name"]
-    assert answer.json()["keyPrefix"] == "001"
+    soql = "SELECT Id, Owner.Name, Parent.Owner.Email, IsDeleted, Owner.Email FROM Account"
+    answer = served.http.get(served.data("query"), params={"q": soql, "columns": "true"}).json()
+
+    def names(columns: list[dict[str, Any]]) -> list[Any]:
+        return [{c["columnName"]: names(c["joinColumns"])} if c["joinColumns"] else c["columnName"] for c in columns]
+
+    expected = ["Id", {"Owner": ["Name", "Email"]}, {"Parent": [{"Owner": ["Email"]}]}, "IsDeleted"]
+    assert names(answer["columnMetadata"]) == expected
+    assert [c["booleanType"] for c in answer["columnMetadata"]] == [False, False, False, True]
+    assert (answer["keyPrefix"], answer["idSelected"]) == ("001", True)
+
+
+def test_the_tooling_api_has_users_only(served: Served) -> None:
+    found = served.http.get(served.data("tooling/query/"), params={"q": "SELECT Id FROM User ORDER BY Name"})
+    assert [r["Id"] for r in found.json()["records"]] == [world.USER, world.LEAVER]
+    refused = served.http.get(served.data("tooling/query"), params={"q": "SELECT Id FROM Account"})
+    assert refused.json()[0]["errorCode"] == "INVALID_TYPE"
+
+
+def test_who_is_connected(served: Served) -> None:
+    """Every field that Salesforce documents for userinfo: sf-toolkit fails without one of them."""
+    info = served.http.get(f"{served.url}/services/oauth2/userinfo").json()
+    assert info.keys() >= {
+        *("sub", "user_id", "organization_id", "preferred_username", "name", "email", "email_verified", "given_name"),
+        *("family_name", "zoneinfo", "photos", "profile", "picture", "address", "urls", "active", "user_type"),
+        *("language", "locale", "utcOffset", "updated_at"),
+    }
+    assert (info["zoneinfo"], info["utcOffset"], info["locale"]) == ("GMT", 0, "en_US")  # what date literals go by
 
 
 def test_one_record(served: Served) -> None:
@@ -175,6 +200,24 @@ def test_external_ids(served: Served) -> None:
     assert served.http.get(served.data("sobjects/Account/Name/x")).status_code == 404
 
 
+def test_upsert_by_external_id(served: Served) -> None:
+    def upsert(key: str, field: str = "Billing_Id__c", **values: object) -> tuple[int, Any]:
+        answer = served.http.patch(served.data(f"sobjects/Account/{field}/{key}"), json=values)
+        return answer.status_code, answer.json()
+
+    assert upsert("0012", Segment__c="Gold") == (200, {"id": ACME, "success": True, "errors": [], "created": False})
+    status, made = upsert("new%2F1", Name="New")
+    assert (status, made["created"]) == (201, True)
+    (found,) = served.query("SELECT Id, Billing_Id__c FROM Account WHERE Name = 'New'")
+    assert found == {"Id": made["id"], "Billing_Id__c": "new/1"}
+    assert upsert("twin", Name="Which?")[0] == 300
+    assert upsert(BETA, "Id", Segment__c="Silver")[0] == 200
+    assert upsert(DELETED, "Id", Segment__c="Silver")[0] == 404
+    assert upsert("x", "Name", Segment__c="x")[0] == 404
+    assert upsert("0012", Billing_Id__c="0013")[1][0]["errorCode"] == "INVALID_FIELD"
+    assert upsert("nameless")[1][0]["errorCode"] == "REQUIRED_FIELD_MISSING"
+
+
 def test_making_and_deleting(served: Served) -> None:
     made = served.http.post(
         served.data("sobjects/Contact"), json={"FirstName": "Ann", "LastName": "Lee", "AccountId": ACME}
@@ -188,68 +231,6 @@ def test_making_and_deleting(served: Served) -> None:
     assert served.http.delete(address).json()[0]["errorCode"] == "ENTITY_IS_DELETED"
     missing = served.http.post(served.data("sobjects/Contact"), json={"FirstName": "Ann"})
     assert missing.json()[0]["errorCode"] == "REQUIRED_FIELD_MISSING"
-
-
-def test_collections_answer_each_record_in_order(served: Served) -> None:
-    def item(record_id: object, **values: object) -> dict[str, object]:
-        return {"attributes": {"type": "Account"}, "id": record_id, **values}
-
-    served.fault(action="refuse", ids=[GAMMA], code="UNABLE_TO_LOCK_ROW", message="unable to obtain exclusive access")
-    records = [
-        item(BETA[:15], Portal_Link__c="https://new.example/2"),
-        item(GAMMA, Portal_Link__c="x"),
-        item(DELETED, Portal_Link__c="x"),
-        item(world.make_id("001", 99), Portal_Link__c="x"),
-        item(ACME, Portal_Url__c="https://x.example/" + "x" * 255),
-        item(ACME, Score__c=1),
-        item(ACME, Nope__c=1),
-        item(ACME, AnnualRevenue="many"),
-        item(ACME, OwnerId=ACME),
-        item("nonsense", Portal_Link__c="x"),
-        item(None, Portal_Link__c="x"),
-        {"id": ACME, "Portal_Link__c": "x"},
-        item(ACME, Name=None),
-        item(ACME, Portal_Link__c=None),
-        item(ACME, Notes__c="\ud800"),
-    ]
-    answer = served.http.patch(served.data("composite/sobjects"), json={"allOrNone": False, "records": records})
-    assert answer.status_code == 200
-    codes = [result["errors"][0]["statusCode"] if result["errors"] else None for result in answer.json()]
-    assert codes == [
-        None,
-        "UNABLE_TO_LOCK_ROW",
-        "ENTITY_IS_DELETED",
-        "INVALID_CROSS_REFERENCE_KEY",
-        "STRING_TOO_LONG",
-        "INVALID_FIELD_FOR_INSERT_UPDATE",
-        "INVALID_FIELD",
-        "INVALID_TYPE_ON_FIELD_IN_RECORD",
-        "MALFORMED_ID",
-        "MALFORMED_ID",
-        "MISSING_ARGUMENT",
-        "INVALID_TYPE",
-        "REQUIRED_FIELD_MISSING",
-        None,
-        "INVALID_TYPE_ON_FIELD_IN_RECORD",
-    ]
-    assert answer.json()[0] == {"id": BETA, "success": True, "errors": []}
-    again = served.http.patch(served.data("composite/sobjects"), json={"records": records[1:2]})
-    assert again.json()[0]["success"] is True  # the row was locked once
-    found = served.query("SELECT Portal_Link__c, SystemModstamp FROM Account ORDER BY Id")
-    assert [r["Portal_Link__c"] for r in found] == [None, "https://new.example/2", "x"]
-    assert all(str(r["SystemModstamp"]) > "2024-02" for r in found)
-
-
-def test_collections_all_or_none(served: Served) -> None:
-    records = [
-        {"attributes": {"type": "Account"}, "id": ACME, "Segment__c": "Gold"},
-        {"attributes": {"type": "Account"}, "id": DELETED, "Segment__c": "Gold"},
-    ]
-    answer = served.http.patch(served.data("composite/sobjects"), json={"allOrNone": True, "records": records}).json()
-    assert [r["errors"][0]["statusCode"] for r in answer] == ["ALL_OR_NONE_OPERATION_ROLLED_BACK", "ENTITY_IS_DELETED"]
-    assert served.query(f"SELECT Segment__c FROM Account WHERE Id = '{ACME}'") == [{"Segment__c": None}]
-    too_many = served.http.patch(served.data("composite/sobjects"), json={"records": records[:1] * 201})
-    assert (too_many.status_code, too_many.json()[0]["errorCode"]) == (400, "EXCEEDED_ID_LIMIT")
 
 
 def test_addresses_that_are_wrong(served: Served) -> None:
