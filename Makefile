@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+NODE := $(VENV)/node
+NODE_PACKAGES := sync_pipeline_tests/sandbox/salesforce/clients
 # Compiled files beside the environment, so that a run leaves nothing among the sources.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui test lint bench schema clean
+.PHONY: help install demo ui test lint bench schema node-clients clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## the environment, as locked in constraints.txt
 
@@ -40,6 +42,16 @@ bench: $(INSTALLED) ## this project beside a script and the floor, a million acc
 
 schema: $(INSTALLED) ## config/org.schema.json from the models
 	$(BIN)/python -m sync_pipeline.orgs
+
+node-clients: $(NODE)/installed ## Salesforce's own command line and jsforce (npm, 500 MB): tests run them against the sandbox
+
+# Without scripts: nothing that is downloaded runs before a test runs it.
+$(NODE)/installed: $(NODE_PACKAGES)/package.json $(NODE_PACKAGES)/package-lock.json
+	@echo "Installing Node packages into $(NODE) ..."
+	@mkdir -p $(NODE)
+	@cp $^ $(NODE)
+	@cd $(NODE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 clean: ## forget the environment and everything the demo left
 	rm -rf $(VENV) var

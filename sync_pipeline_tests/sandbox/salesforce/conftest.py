@@ -54,20 +54,21 @@ class Served:
 
 
 class Listening:
-    """One server for all tests; each test puts its own stand-in behind it."""
+    """One server for all tests; each test puts its own stand-in behind it. Without a certificate authority: plain http."""
 
-    def __init__(self, ca: trustme.CA, ca_file: Path) -> None:
+    def __init__(self, ca: trustme.CA | None, ca_file: Path) -> None:
         self.ca_file = ca_file
         self.app: ASGIApp | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"https://localhost:{self._listener.getsockname()[1]}"
+        self.url = f"{'https' if ca else 'http'}://localhost:{self._listener.getsockname()[1]}"
         config = uvicorn.Config(
             self._call, interface="asgi3", lifespan="off", log_level="critical", timeout_graceful_shutdown=2
         )
         config.load()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        ca.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-        config.ssl = context
+        if ca:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            ca.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+            config.ssl = context
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),))
         self._thread.start()
