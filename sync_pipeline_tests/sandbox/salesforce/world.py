@@ -131,9 +131,9 @@ def fill(folder: Path) -> State:
     return state
 
 
-def many_accounts(state: State, count: int) -> list[str]:
+def many_accounts(state: State, count: int, first: int = 10**6) -> list[str]:
     """Add accounts Many 0, Many 1, ...; their ids, in order."""
-    ids = [make_id("001", 10**6 + number) for number in range(count)]
+    ids = [make_id("001", first + number) for number in range(count)]
     with state.transaction():
         for number, record_id in enumerate(ids):
             add_account(state, record_id, f"Many {number}", Billing_Id__c=f"{number:06}")
