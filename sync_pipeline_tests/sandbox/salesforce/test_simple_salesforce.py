@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import requests
-from simple_salesforce import Salesforce
+from simple_salesforce import Salesforce, format_soql
 from simple_salesforce.exceptions import (
     SalesforceExpiredSession,
     SalesforceMalformedRequest,
@@ -20,7 +21,9 @@ from simple_salesforce.exceptions import (
 
 from sync_pipeline_tests.sandbox.salesforce import world
 from sync_pipeline_tests.sandbox.salesforce.conftest import Served
-from sync_pipeline_tests.sandbox.salesforce.world import ACME, BETA, DELETED, GAMMA
+from sync_pipeline_tests.sandbox.salesforce.world import ACME, BETA, DELETED, GAMMA, LOSER
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -38,6 +41,10 @@ def test_queries(served: Served, salesforce: Salesforce) -> None:
     assert salesforce.query("SELECT COUNT() FROM Account")["totalSize"] == 4_103
     assert salesforce.query("SELECT COUNT() FROM Account", include_deleted=True)["totalSize"] == 4_105
     assert salesforce.api_usage["api-usage"].used >= 1
+    deleted = salesforce.query_all_iter("SELECT Id FROM Account WHERE IsDeleted = true", include_deleted=True)
+    assert [record["Id"] for record in deleted] == [DELETED, LOSER]
+    since = format_soql("SELECT Id FROM Account WHERE SystemModstamp >= {} AND Name LIKE '{:like}%'", EPOCH, "50%")
+    assert [record["Id"] for record in salesforce.query(since)["records"]] == [GAMMA]
 
 
 def test_metadata(salesforce: Salesforce) -> None:
@@ -61,6 +68,24 @@ def test_records(salesforce: Salesforce) -> None:
         salesforce.Account.get(world.make_id("001", 99))
     with pytest.raises(SalesforceMalformedRequest, match="INVALID_FIELD"):
         salesforce.query("SELECT Hidden__c FROM Account")
+
+
+def test_upsert_by_external_id(salesforce: Salesforce) -> None:
+    assert salesforce.Account.upsert("Billing_Id__c/0012", {"Segment__c": "Gold"}) == 200
+    assert salesforce.Account.upsert("Billing_Id__c/new", {"Name": "New"}) == 201
+    assert salesforce.Account.get_by_custom_id("Billing_Id__c", "new")["Name"] == "New"
+    with pytest.raises(SalesforceMoreThanOneRecord):
+        salesforce.Account.upsert("Billing_Id__c/twin", {"Name": "Which?"})
+
+
+def test_what_was_deleted_and_what_changed(salesforce: Salesforce) -> None:
+    salesforce.Account.delete(ACME)
+    salesforce.Account.update(BETA, {"Segment__c": "Gold"})
+    start, end = datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(minutes=2)
+    assert [record["id"] for record in salesforce.Account.deleted(start, end)["deletedRecords"]] == [ACME]
+    assert salesforce.Account.updated(start, end)["ids"] == [BETA]
+    with pytest.raises(SalesforceMalformedRequest, match="INVALID_REPLICATION_DATE"):
+        salesforce.Account.updated(end, start)
 
 
 def test_collections(salesforce: Salesforce) -> None:
@@ -91,6 +116,22 @@ def test_bulk_update(served: Served, salesforce: Salesforce) -> None:
     assert {row["sf__Id"] for row in answers["successfulRecords"]} == {ACME, BETA}
     assert answers["failedRecords"][0]["sf__Error"].startswith("FIELD_CUSTOM_VALIDATION_EXCEPTION:")
     assert salesforce.Account.get(BETA)["Portal_Link__c"] == f"https://new.example/{BETA}"
+
+
+def test_bulk_upsert_insert_and_delete(served: Served, salesforce: Salesforce) -> None:
+    records = [{"Billing_Id__c": "0012", "Name": "Acme"}, {"Billing_Id__c": "new", "Name": "New"}]
+    (job,) = salesforce.bulk2.Account.upsert(records=records, external_id_field="Billing_Id__c", wait=0.01)
+    created = [
+        row["sf__Created"]
+        for row in salesforce.bulk2.Account.get_all_ingest_records(job["job_id"])["successfulRecords"]
+    ]
+    assert created == ["false", "true"]
+    (job,) = salesforce.bulk2.Account.insert(records=[{"Name": "Another"}], wait=0.01)
+    answers = salesforce.bulk2.Account.get_all_ingest_records(job["job_id"])
+    made = [row["sf__Id"] for row in answers["successfulRecords"]]
+    (job,) = salesforce.bulk2.Account.delete(records=[{"Id": record_id} for record_id in [*made, DELETED]], wait=0.01)
+    assert (job["numberRecordsProcessed"], job["numberRecordsFailed"]) == (2, 1)
+    assert salesforce.query("SELECT COUNT() FROM Account WHERE Name IN ('Acme', 'New', 'Another')")["totalSize"] == 2
 
 
 def test_bulk_jobs_that_fail(salesforce: Salesforce) -> None:
