@@ -15,8 +15,10 @@ from typing import Any
 import uvicorn
 from filelock import FileLock, Timeout
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sync_pipeline.sandbox.building import billing_file, key_file, open_state, state_file, truth_file
+from sync_pipeline.sandbox.capitals import CapitalizedHeaders
 from sync_pipeline.sandbox.certificates import CA_FILE, authority, server_certificate
 from sync_pipeline.sandbox.options import SandboxError, SandboxOptions
 from sync_pipeline.sandbox.salesforce.app import create_app
@@ -144,7 +146,8 @@ async def _serve(
         "stripe": StripeApp(state),
     }
     certificate = None if options.plain_http else str(server_certificate(options.folder))
-    servers = [_Server(_config(apps[name], certificate)) for name in STAND_INS]
+    protocols: dict[str, type[HttpToolsProtocol]] = {"salesforce": CapitalizedHeaders}
+    servers = [_Server(_config(apps[name], certificate, protocols.get(name, HttpToolsProtocol))) for name in STAND_INS]
 
     def stop() -> None:
         for server in servers:
@@ -173,10 +176,10 @@ async def _serve(
             options.ready_file.unlink(missing_ok=True)
 
 
-def _config(app: ASGIApp, certificate: str | None) -> uvicorn.Config:
+def _config(app: ASGIApp, certificate: str | None, protocol: type[HttpToolsProtocol]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=protocol,
         ws="none",
         lifespan="off",
         log_level="warning",

@@ -15,6 +15,7 @@ import trustme
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sync_pipeline.sandbox.capitals import CapitalizedHeaders
 from sync_pipeline.sandbox.salesforce import create_app
 from sync_pipeline.sandbox.state import State
 from sync_pipeline_tests.sandbox.salesforce import world
@@ -62,7 +63,12 @@ class Listening:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"{'https' if ca else 'http'}://localhost:{self._listener.getsockname()[1]}"
         config = uvicorn.Config(
-            self._call, interface="asgi3", lifespan="off", log_level="critical", timeout_graceful_shutdown=2
+            self._call,
+            http=CapitalizedHeaders,
+            interface="asgi3",
+            lifespan="off",
+            log_level="critical",
+            timeout_graceful_shutdown=2,
         )
         config.load()
         if ca:
