@@ -4,15 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 NODE := $(VENV)/node
-NODE_PACKAGES := sync_pipeline_tests/sandbox/salesforce/clients
+CLIENTS := sync_pipeline_tests/sandbox/salesforce/clients
 # Compiled files beside the environment, so that a run leaves nothing among the sources.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui test lint bench schema node-clients clean
+.PHONY: help install demo ui test lint bench schema node-clients python-clients clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## the environment, as locked in constraints.txt
 
@@ -46,11 +46,20 @@ schema: $(INSTALLED) ## config/org.schema.json from the models
 node-clients: $(NODE)/installed ## Salesforce's own command line and jsforce (npm, 500 MB): tests run them against the sandbox
 
 # Without scripts: nothing that is downloaded runs before a test runs it.
-$(NODE)/installed: $(NODE_PACKAGES)/package.json $(NODE_PACKAGES)/package-lock.json
+$(NODE)/installed: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
 	@echo "Installing Node packages into $(NODE) ..."
 	@mkdir -p $(NODE)
 	@cp $^ $(NODE)
 	@cd $(NODE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+python-clients: $(VENV)/sf-toolkit/installed $(VENV)/airbyte/installed ## sf-toolkit and Airbyte's source, likewise (400 MB)
+
+# Each in an environment of its own: what they need contradicts what this project needs.
+$(VENV)/%/installed: $(CLIENTS)/%.txt
+	@echo "Installing $* into $(@D) ..."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	@touch $@
 
 clean: ## forget the environment and everything the demo left

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from sync_pipeline.sandbox.salesforce import describe
 from sync_pipeline.sandbox.salesforce.api import Call
-from sync_pipeline.sandbox.salesforce.errors import ApiError, RowError
+from sync_pipeline.sandbox.salesforce.errors import ApiError, RowError, not_found
 from sync_pipeline.sandbox.salesforce.ids import id18
 from sync_pipeline.sandbox.salesforce.objects import Field, SObject
 from sync_pipeline.sandbox.salesforce.rendering import json_rows_sql
@@ -64,7 +64,7 @@ async def get_by_external_id(call: Call) -> Response:
     entity, field = _entity(call), _external_id(call)
     found = Saver(call.api, call.org, entity).with_external_id(field, call.path["value"])
     if not found:
-        raise ApiError("NOT_FOUND", "The requested resource does not exist", 404)
+        raise not_found()
     if len(found) > 1:
         return _several(call, entity, found)
     return Response(
@@ -83,6 +83,8 @@ async def upsert(call: Call) -> Response:
         found = saver.with_external_id(field, call.path["value"])
         if len(found) > 1:
             return _several(call, entity, found)
+        if not found and (call.argument("updateOnly") or "").lower() == "true":
+            raise not_found()
     try:
         record_id, created = saver.upsert(field.name, call.path["value"], values)
     except RowError as error:
@@ -124,7 +126,7 @@ def _values(body: dict[str, Any]) -> dict[str, Any]:
 def _refused(error: RowError) -> ApiError:
     """A refused row as the error of a whole request; a record that is not there is 404."""
     if error.code == "INVALID_CROSS_REFERENCE_KEY" and not error.fields:
-        return ApiError("NOT_FOUND", "The requested resource does not exist", 404)
+        return not_found()
     return ApiError(error.code, error.message, 404 if error.code in _GONE else 400, error.fields)
 
 
@@ -165,7 +167,7 @@ def _record(call: Call, entity: SObject, record_id: str) -> bytes:
         install_functions(connection)
         found = connection.execute(json_rows_sql(compiled, call.base), compiled.parameters).fetchone()
         if found is None:
-            raise ApiError("NOT_FOUND", "The requested resource does not exist", 404)
+            raise not_found()
         if "isdeleted" in entity.fields:
             sql = f'SELECT "IsDeleted" FROM "{entity.table}" WHERE org = ? AND "Id" = ?'
             if connection.execute(sql, (call.org, record_id)).fetchone()[0]:

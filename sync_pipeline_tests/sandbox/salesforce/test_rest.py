@@ -215,6 +215,10 @@ def test_upsert_by_external_id(served: Served) -> None:
     assert upsert(DELETED, "Id", Segment__c="Silver")[0] == 404
     assert upsert("x", "Name", Segment__c="x")[0] == 404
     assert upsert("0012", Billing_Id__c="0013")[1][0]["errorCode"] == "INVALID_FIELD"
+    only_updates = served.http.patch(
+        served.data("sobjects/Account/Billing_Id__c/none?updateOnly=true"), json={"Name": "x"}
+    )
+    assert (only_updates.status_code, served.query("SELECT Id FROM Account WHERE Billing_Id__c = 'none'")) == (404, [])
     assert upsert("nameless")[1][0]["errorCode"] == "REQUIRED_FIELD_MISSING"
 
 

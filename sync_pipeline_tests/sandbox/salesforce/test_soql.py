@@ -115,6 +115,21 @@ def test_date_literals_are_periods(state: State) -> None:
     assert found("NOT CreatedDate = LAST_N_DAYS:7") == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("condition", "index"),
+    [
+        ("SystemModstamp >= 2024-01-31T10:11:12Z", True),
+        ("SystemModstamp > 2024-01-31T10:11:12Z AND SystemModstamp <= TODAY AND IsDeleted = false", True),
+        ("SystemModstamp < TODAY", False),  # nearly all: reading them in their order is faster
+        ("CreatedDate > 2024-01-31T10:11:12Z", False),
+    ],
+)
+def test_what_changed_since_a_moment_is_found_by_the_index(state: State, condition: str, index: bool) -> None:
+    compiled = compile_query(f"SELECT Id, Name FROM Account WHERE {condition}", Catalog(), world.ORG)
+    plan = state.rows(f"EXPLAIN QUERY PLAN SELECT t0.Id {compiled.source}", *compiled.parameters)
+    assert ("USING INDEX account_stamp" in plan[0]["detail"]) is index, plan[0]["detail"]
+
+
 def test_dates_are_compared_with_fields_of_type_date(state: State) -> None:
     catalog = Catalog({("account", "segment__c"): {"type": "date"}})
     world.add_account(state, world.make_id("001", 950), "Dated", org="date", Segment__c="2024-02-29")
