@@ -35,6 +35,7 @@ from sync_pipeline.sandbox.salesforce.callers import caller
 from sync_pipeline.sandbox.salesforce.errors import ApiError, not_found
 from sync_pipeline.sandbox.salesforce.faults import Rule, Visit
 from sync_pipeline.sandbox.salesforce.faults.striking import struck
+from sync_pipeline.sandbox.salesforce.ids import NUMBERS
 from sync_pipeline.sandbox.salesforce.query import Queries
 from sync_pipeline.sandbox.salesforce.recycling import PURGES
 from sync_pipeline.sandbox.salesforce.soql import install_functions
@@ -86,7 +87,7 @@ def create_app(
         refresh_idle_days: how long a refresh token may lie unused; 0 for ever.
         faults: rules in force from the start.
     """
-    for statement in (*_CHANGES, *_STAMPS, PURGES, *permissions.DDL):
+    for statement in (*_CHANGES, *_STAMPS, PURGES, NUMBERS, *permissions.DDL):
         state.db.execute(statement)
     install_functions(state.db)
     api = Api(state, page_rows, api_limit, refresh_idle_days)

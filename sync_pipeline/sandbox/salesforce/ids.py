@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 
 from sync_pipeline.sandbox.ids import DIGITS, suffix
+from sync_pipeline.sandbox.state import State
+
+NUMBERS = "CREATE TABLE IF NOT EXISTS salesforce_number (object TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID"
+"""The last number that was given to a record of an object, or to a job."""
 
 _ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 
@@ -28,3 +32,12 @@ def make_id(prefix: str, number: int) -> str:
         body = DIGITS[digit] + body
     body = prefix + body.rjust(15 - len(prefix), "0")
     return body + suffix(body)
+
+
+def next_number(state: State, object_name: str, first: int) -> int:
+    """A number that `make_id` never had for this object: from `first` on, and no number comes twice."""
+    numbered = state.db.execute(
+        "INSERT INTO salesforce_number VALUES (?, ?) ON CONFLICT DO UPDATE SET last = last + 1 RETURNING last",
+        (object_name, first),
+    )
+    return int(numbered.fetchone()[0])

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from sync_pipeline.sandbox.salesforce.api import Api, Call
 from sync_pipeline.sandbox.salesforce.errors import ApiError, not_found
-from sync_pipeline.sandbox.salesforce.ids import id18, make_id
+from sync_pipeline.sandbox.salesforce.ids import id18, make_id, next_number
 from sync_pipeline.sandbox.salesforce.rendering import DELIMITERS, LINE_ENDINGS
 
 OPEN_STATES = frozenset({"Open", "UploadComplete", "InProgress"})
@@ -47,14 +47,10 @@ class Jobs:
 
     def create(self, call: Call, state: str, **columns: Any) -> Row:
         """Add a job; returns its row."""
-        count = self.api.state.row("SELECT count(*) FROM job")
-        number = count[0] + 1 if count else 1
-        while self.api.state.row("SELECT 1 FROM job WHERE id = ?", make_id("750", number)):
-            number += 1
         now = time()
         row = {
             "org": call.org,
-            "id": make_id("750", number),
+            "id": make_id("750", next_number(self.api.state, "job", 1)),
             "kind": self.kind,
             "api_version": f"{call.version}.0",
             "state": state,

@@ -10,7 +10,7 @@ from typing import Any
 
 from sync_pipeline.sandbox.salesforce.api import Api
 from sync_pipeline.sandbox.salesforce.errors import RowError
-from sync_pipeline.sandbox.salesforce.ids import id18, make_id
+from sync_pipeline.sandbox.salesforce.ids import id18, make_id, next_number
 from sync_pipeline.sandbox.salesforce.objects import NUMBER_TYPES, TEXT_TYPES, Field, SObject
 from sync_pipeline.sandbox.salesforce.permissions import require_edit, written
 from sync_pipeline.sandbox.salesforce.recycling import RecycleBin, now_text
@@ -33,7 +33,6 @@ class Saver:
         self._table = f'"{written(entity).table}"'
         self._bin = RecycleBin(api, org, written(entity))
         self._rules = api.validation_rules(org, entity.name)
-        self._next_number = _FIRST_NEW_NUMBER
 
     def update(self, record_id: str, values: dict[str, Any]) -> str:
         """Change fields of one record; returns its 18-character id.
@@ -232,12 +231,8 @@ class Saver:
         return whole_id
 
     def _unused_id(self) -> str:
-        found = f'SELECT 1 FROM {self._table} WHERE org IN (SELECT org FROM organizations) AND "Id" = ?'
-        while True:
-            record_id = make_id(self._entity.prefix, self._next_number)
-            self._next_number += 1
-            if self._api.state.row(found, record_id) is None:
-                return record_id
+        """An id that no record of any organization has or had: also those that were purged are never given again."""
+        return make_id(self._entity.prefix, next_number(self._api.state, self._entity.name, _FIRST_NEW_NUMBER))
 
     def _refresh_name(self, record_id: str) -> None:
         """A person's Name is made of the first and the last name."""

@@ -129,6 +129,14 @@ def test_a_purge_leaves_no_record_but_moves_the_beginning_of_the_log(served: Ser
     assert [r["Id"] for r in everything(served, "SELECT Id FROM Account")] == [GAMMA, DELETED, LOSER]
 
 
+def test_the_id_of_a_purged_record_is_never_given_again(served: Served) -> None:
+    ids = []
+    for _ in range(3):
+        ids.append(served.http.post(served.data("sobjects/Account"), json={"Name": "Short-lived"}).json()["id"])
+        assert admin(served, "purge", ids=ids[-1:])["status"] == 200
+    assert len(set(ids)) == 3
+
+
 def test_spans(served: Served) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     served.state.db.execute(
