@@ -88,6 +88,14 @@ def test_plain_http(sandbox: SandboxFactory) -> None:
     assert len(answer.json()["data"]) == 10
 
 
+@pytest.mark.parametrize("plain_http", [True, False])
+def test_salesforce_prints_header_names_with_capitals(sandbox: SandboxFactory, plain_http: bool) -> None:
+    running = sandbox(accounts=5, plain_http=plain_http)
+    answer = running.http().get(f"{running['salesforce']['url']}/services/data")
+    assert {"Content-Type", "Content-Length"} <= set(answer.headers), "as they were sent"
+    assert answer.json()[0]["url"] == "/services/data/v58.0"
+
+
 def test_the_ready_file_says_where_everything_is(sandbox: SandboxFactory) -> None:
     shared = sandbox()
     assert list(shared["organizations"]) == ["stripe", "database", "file"]

@@ -198,9 +198,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         path, query = scope["path"], scope["query_string"].decode("latin-1")
-        if path.startswith("//"):  # sf keeps the slash at the end of its --instance-url, and puts paths behind it
-            path = path[1:]
-        refusal = _refusal(path, query)
+        raw_path: bytes = scope.get("raw_path") or path.encode()
+        if raw_path.startswith(b"//"):  # sf keeps the slash at the end of its --instance-url, and puts paths behind it
+            path, raw_path = path[1:], raw_path[1:]
+        refusal = _refusal(raw_path.decode("latin-1"), query)
         if refusal:
             await refusal(scope, receive, send)
             return

@@ -58,8 +58,8 @@ class RecycleBin:
         """Move a living record to the bin, and its dependents with it, at one moment."""
         moment = now_text()
         for table, column in _DEPENDENTS.get(self._entity.name, ()):
-            self._change(table, f'"{column}" = ? AND "IsDeleted" = 0', record_id, moment, '"IsDeleted" = 1')
-        self._change(self._entity.table, '"Id" = ?', record_id, moment, '"IsDeleted" = 1')
+            self._change(table, '"IsDeleted" = 1', f'"{column}" = ? AND "IsDeleted" = 0', moment, record_id)
+        self._change(self._entity.table, '"IsDeleted" = 1', '"Id" = ?', moment, record_id)
 
     def merge(self, winner: str, losers: Iterable[str]) -> None:
         """Merge living records into another, as a person does in Salesforce.
@@ -78,12 +78,9 @@ class RecycleBin:
         moment = now_text()
         for loser in losers:
             for table, column in _CHILDREN.get(self._entity.name, ()):
-                self._change(
-                    table, f'"{column}" = ? AND "IsDeleted" = 0', loser, moment, f'"{column}" = ?', changed_to=winner
-                )
-            change = '"IsDeleted" = 1, "MasterRecordId" = ?'
-            self._change(self._entity.table, '"Id" = ?', loser, moment, change, changed_to=winner)
-        self._change(self._entity.table, '"Id" = ?', winner, moment)
+                self._change(table, f'"{column}" = ?', f'"{column}" = ? AND "IsDeleted" = 0', moment, winner, loser)
+            self._change(self._entity.table, '"IsDeleted" = 1, "MasterRecordId" = ?', '"Id" = ?', moment, winner, loser)
+        self._change(self._entity.table, "", '"Id" = ?', moment, winner)
         if self._entity.name == "Account":  # a winner that was a loser's child would be its own parent
             self._execute(
                 'UPDATE account SET "ParentId" = NULL WHERE org = ? AND "Id" = ? AND "ParentId" = "Id"',
@@ -101,10 +98,9 @@ class RecycleBin:
             raise RowError("UNDELETE_FAILED", "Entity is not in the recycle bin")
         moment, then = now_text(), self._modified(record_id)
         for table, column in _DEPENDENTS.get(self._entity.name, ()):
-            self._change(
-                table, f'"{column}" = ? AND "SystemModstamp" = \'{then}\'', record_id, moment, '"IsDeleted" = 0'
-            )
-        self._change(self._entity.table, '"Id" = ?', record_id, moment, '"IsDeleted" = 0, "MasterRecordId" = NULL')
+            together = f'"{column}" = ? AND "SystemModstamp" = ?'
+            self._change(table, '"IsDeleted" = 0', together, moment, record_id, then)
+        self._change(self._entity.table, '"IsDeleted" = 0, "MasterRecordId" = NULL', '"Id" = ?', moment, record_id)
 
     def purge(self, record_id: str) -> None:
         """Remove a record for good, and its dependents; a living one as well, as a hard delete does.
@@ -134,12 +130,12 @@ class RecycleBin:
         found = self._api.state.row(sql, self._org, record_id)
         return str(found[0]) if found else ""
 
-    def _change(
-        self, table: str, where: str, record_id: str, moment: str, change: str = "", changed_to: str | None = None
-    ) -> None:
-        assignments = ", ".join(filter(None, (change, '"LastModifiedDate" = ?, "SystemModstamp" = ?')))
-        given = (moment, moment) if changed_to is None else (changed_to, moment, moment)
-        self._execute(f'UPDATE "{table}" SET {assignments} WHERE org = ? AND {where}', *given, self._org, record_id)
+    def _change(self, table: str, change: str, where: str, moment: str, *values: str) -> None:
+        """Change records and move their stamps. `values` are bound to the marks of `change`, then of `where`."""
+        assignments = ", ".join(filter(None, (change, '"LastModifiedDate" = ?', '"SystemModstamp" = ?')))
+        marks = change.count("?")
+        given = (*values[:marks], moment, moment, self._org, *values[marks:])
+        self._execute(f'UPDATE "{table}" SET {assignments} WHERE org = ? AND {where}', *given)
 
     def _remember(self, object_name: str, deleted_at: str) -> None:
         self._execute(

@@ -206,10 +206,10 @@ def test_upsert_by_external_id(served: Served) -> None:
         return answer.status_code, answer.json()
 
     assert upsert("0012", Segment__c="Gold") == (200, {"id": ACME, "success": True, "errors": [], "created": False})
-    status, made = upsert("new%2F1", Name="New")
+    status, made = upsert("new%2F%2F1", Name="New")
     assert (status, made["created"]) == (201, True)
     (found,) = served.query("SELECT Id, Billing_Id__c FROM Account WHERE Name = 'New'")
-    assert found == {"Id": made["id"], "Billing_Id__c": "new/1"}
+    assert found == {"Id": made["id"], "Billing_Id__c": "new//1"}
     assert upsert("twin", Name="Which?")[0] == 300
     assert upsert(BETA, "Id", Segment__c="Silver")[0] == 200
     assert upsert(DELETED, "Id", Segment__c="Silver")[0] == 404
