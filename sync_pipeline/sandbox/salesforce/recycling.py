@@ -77,16 +77,16 @@ class RecycleBin:
             self.living(record_id)
         moment = now_text()
         for loser in losers:
-            for table, column in _CHILDREN.get(self._entity.name, ()):
-                self._change(table, f'"{column}" = ?', f'"{column}" = ? AND "IsDeleted" = 0', moment, winner, loser)
             self._change(self._entity.table, '"IsDeleted" = 1, "MasterRecordId" = ?', '"Id" = ?', moment, winner, loser)
-        self._change(self._entity.table, "", '"Id" = ?', moment, winner)
-        if self._entity.name == "Account":  # a winner that was a loser's child would be its own parent
-            self._execute(
-                'UPDATE account SET "ParentId" = NULL WHERE org = ? AND "Id" = ? AND "ParentId" = "Id"',
-                self._org,
-                winner,
-            )
+        own_parent = ""
+        for table, column in _CHILDREN.get(self._entity.name, ()):
+            for loser in losers:
+                children = f'"{column}" = ? AND "IsDeleted" = 0 AND "Id" <> ?'
+                self._change(table, f'"{column}" = ?', children, moment, winner, loser, winner)
+            if table == self._entity.table:  # a winner that was a loser's child would become its own parent
+                marks = ", ".join("?" * len(losers))
+                own_parent = f'"{column}" = CASE WHEN "{column}" NOT IN ({marks}) THEN "{column}" END'
+        self._change(self._entity.table, own_parent, '"Id" = ?', moment, *(losers if own_parent else ()), winner)
 
     def undelete(self, record_id: str) -> None:
         """Take a record out of the bin, and what was deleted together with it. What a merge took from it stays away.
