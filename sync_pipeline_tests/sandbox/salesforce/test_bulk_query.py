@@ -180,3 +180,17 @@ def test_a_restart_fails_what_was_running_and_keeps_what_was_done(served: Served
     create_app(State(served.state.path))
     assert wait(served, running["id"])["errorMessage"].startswith("InternalServerError")
     assert read(served, done).headers["Sforce-NumberOfRecords"] == "3"
+
+
+def test_jobs_are_listed_in_pages_the_newest_first(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sync_pipeline.sandbox.salesforce.jobs.JOBS_A_PAGE", 2)
+    made = [run_query(served, "SELECT Id FROM Account")["id"] for _ in range(5)]
+    address, found, pages = "/services/data/v66.0/jobs/query/?isPkChunkingEnabled=false", [], 0
+    while address:
+        page = served.http.get(served.url + address).json()
+        assert page["done"] is (page["nextRecordsUrl"] is None)
+        found += [job["id"] for job in page["records"]]
+        address, pages = page["nextRecordsUrl"], pages + 1
+    assert (found, pages) == (made[::-1], 3)
+    wrong = served.http.get(served.data("jobs/query?queryLocator=nonsense"))
+    assert (wrong.status_code, wrong.json()[0]["errorCode"]) == (400, "INVALIDLOCATOR")
