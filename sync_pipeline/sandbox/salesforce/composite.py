@@ -14,7 +14,7 @@ from sync_pipeline.sandbox.salesforce.api import Call, Json
 from sync_pipeline.sandbox.salesforce.errors import ApiError, RowError
 from sync_pipeline.sandbox.salesforce.ids import id18
 from sync_pipeline.sandbox.salesforce.objects import SObject
-from sync_pipeline.sandbox.salesforce.records import asked_fields
+from sync_pipeline.sandbox.salesforce.records import asked_fields, key_field
 from sync_pipeline.sandbox.salesforce.rendering import json_rows_sql
 from sync_pipeline.sandbox.salesforce.saving import Saver
 from sync_pipeline.sandbox.salesforce.soql import compile_query, install_functions
@@ -45,11 +45,7 @@ async def update(call: Call) -> Response:
 async def upsert(call: Call) -> Response:
     """PATCH composite/sobjects/{object}/{field}: the field is an external id, or Id."""
     entity = call.catalog.required(call.path["object"])
-    field = entity.fields.get(call.path["field"].lower())
-    if field is None or not (field.external_id or field.type == "id"):
-        raise ApiError(
-            "NOT_FOUND", "Provided external ID field does not exist or is not accessible: " + call.path["field"], 404
-        )
+    field = key_field(entity, call.path["field"], id_too=True)
 
     def save(record: dict[str, Any]) -> Result:
         if _type(call, record) is not entity:

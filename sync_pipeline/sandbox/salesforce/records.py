@@ -51,9 +51,7 @@ async def get(call: Call) -> Response:
     entity = _entity(call)
     record_id = id18(call.path["id"])
     if record_id is None or not record_id.startswith(entity.prefix):
-        raise ApiError(
-            "NOT_FOUND", "Provided external ID field does not exist or is not accessible: " + call.path["id"], 404
-        )
+        raise _no_external_id(call.path["id"])
     return Response(
         await run_in_threadpool(_record, call, entity, record_id), media_type="application/json;charset=UTF-8"
     )
@@ -61,7 +59,8 @@ async def get(call: Call) -> Response:
 
 async def get_by_external_id(call: Call) -> Response:
     """GET sobjects/{object}/{field}/{value}: 300 with the addresses when several records have the value."""
-    entity, field = _entity(call), _external_id(call)
+    entity = _entity(call)
+    field = key_field(entity, call.path["field"], id_too=False)
     found = Saver(call.api, call.org, entity).with_external_id(field, call.path["value"])
     if not found:
         raise not_found()
@@ -75,7 +74,8 @@ async def get_by_external_id(call: Call) -> Response:
 async def upsert(call: Call) -> Response:
     """PATCH sobjects/{object}/{field}/{value}: 201 for a new record, 200 for a changed one, 300 when several match."""
     values = _values(await call.json_object())
-    entity, field = _entity(call), _external_id(call)
+    entity = _entity(call)
+    field = key_field(entity, call.path["field"], id_too=True)
     if any(name.lower() in {"id", field.name.lower()} for name in values):
         raise ApiError("INVALID_FIELD", f"The {field.name} field should not be specified in the sobject data.")
     saver = Saver(call.api, call.org, entity)
@@ -130,15 +130,16 @@ def _refused(error: RowError) -> ApiError:
     return ApiError(error.code, error.message, 404 if error.code in _GONE else 400, error.fields)
 
 
-def _external_id(call: Call) -> Field:
-    """The field that an address names a record by."""
-    field = _entity(call).fields.get(call.path["field"].lower())
-    writes = call.request.method != "GET"
-    if field is None or not (field.external_id or (writes and field.type == "id")):
-        raise ApiError(
-            "NOT_FOUND", "Provided external ID field does not exist or is not accessible: " + call.path["field"], 404
-        )
+def key_field(entity: SObject, name: str, *, id_too: bool) -> Field:
+    """The field that an address names records by: an external id, or also the Id."""
+    field = entity.fields.get(name.lower())
+    if field is None or not (field.external_id or (id_too and field.type == "id")):
+        raise _no_external_id(name)
     return field
+
+
+def _no_external_id(given: str) -> ApiError:
+    return ApiError("NOT_FOUND", f"Provided external ID field does not exist or is not accessible: {given}", 404)
 
 
 def _several(call: Call, entity: SObject, ids: list[str]) -> Response:

@@ -142,7 +142,7 @@ class Saver:
         """Salesforce indexes external ids and unique fields; here, once somebody asks for one."""
         if field.sql == "":
             self._execute(
-                f'CREATE INDEX IF NOT EXISTS "{self._entity.table}_{field.name}" '
+                f'CREATE INDEX IF NOT EXISTS "{written(self._entity).table}_{field.name}" '
                 f'ON {self._table} (org, "{field.name}" COLLATE NOCASE)'
             )
 
