@@ -23,6 +23,7 @@ from requests.exceptions import (
     ConnectionError,
     ConnectTimeout,
     ContentDecodingError,
+    ProxyError,
     SSLError,
     Timeout,
 )
@@ -118,7 +119,7 @@ class ApiSession(requests.Session):
                 response = super().request(method, url, *args, **kwargs)
             except BROKEN_CONNECTION as error:
                 error.request = error.request or requests.Request(str(method), str(url))  # for the host in the message
-                if isinstance(error, SSLError) or retry == self._retries or not (repeatable or _never_left(error)):
+                if isinstance(error, SSLError) or retry == self._retries or not (repeatable or never_left(error)):
                     raise
                 why, pause = type(error).__name__, backoff(retry)
             else:
@@ -159,10 +160,12 @@ def _not_elsewhere(response: requests.Response) -> requests.Response:
     )
 
 
-def _never_left(error: requests.RequestException) -> bool:
+def never_left(error: requests.RequestException) -> bool:
     """Whether no connection came about, so that the request can't have been carried out."""
-    if isinstance(error, ConnectTimeout):
+    if isinstance(error, (ConnectTimeout, ProxyError)):
         return True
+    if isinstance(error, SSLError):  # a certificate is refused before anything is sent; other trouble may come later
+        return "CERTIFICATE_VERIFY_FAILED" in str(error)
     cause = error.args[0] if error.args else None
     return isinstance(getattr(cause, "reason", None), NewConnectionError)
 

@@ -69,6 +69,8 @@ def _each(area: str, looked_at: Callable[[], Iterable[Line]]) -> Iterator[Line]:
 
 
 def _salesforce(org: Organization) -> Iterator[Line]:
+    for question in salesforce.kept_login(org):
+        yield from _each("salesforce", partial(_sentence, question))
     client = salesforce.connect(org)
     with client.session:
         found = client.organization()
@@ -80,6 +82,7 @@ def _salesforce(org: Organization) -> Iterator[Line]:
             f"Logged in to {found['Name']} ({kind}, {found['Id']}) at {client.instance_url}, as the user "
             f"{client.instance_url}/{user}.",
         )
+        yield Line("salesforce", True, salesforce.told_organization(org, found))  # or an error, before anything is read
         objects = salesforce.refused_objects(client, org)
         readable = [name for name, refusal in objects.items() if refusal is None]
         facts: list[salesforce.FieldFact] = []
@@ -91,6 +94,10 @@ def _salesforce(org: Organization) -> Iterator[Line]:
         ]
         for looked_at in looks:
             yield from _each("salesforce", looked_at)
+
+
+def _sentence(question: Callable[[], str]) -> Iterator[Line]:
+    yield Line("salesforce", True, question())
 
 
 def _permissions(

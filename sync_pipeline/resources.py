@@ -40,8 +40,10 @@ class Step:
 
     @property
     def salesforce(self) -> salesforce.Client:
-        """The organization's Salesforce, logged in once a run."""
-        return self.sync.salesforce(self.org)
+        """The organization's Salesforce, logged in once a run; an error where the login leads to another than before."""
+        client = self.sync.salesforce(self.org)
+        salesforce.refuse_changed(self.con, client, self.org)
+        return client
 
     @property
     def platform(self) -> receivables.Platform:

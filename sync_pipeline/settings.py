@@ -7,6 +7,7 @@ from pathlib import Path
 
 CONFIG_VARIABLE = "SYNC_PIPELINE_CONFIG"
 DATA_VARIABLE = "SYNC_PIPELINE_DATA"
+TOKENS_VARIABLE = "SYNC_PIPELINE_TOKENS"
 
 
 def config_dir() -> Path:
@@ -20,6 +21,11 @@ def data_dir() -> Path:
     It need not exist; who writes there creates it.
     """
     return _folder(DATA_VARIABLE, Path("var"))
+
+
+def tokens_in() -> str:
+    """Where the tokens of browser logins are kept: `$SYNC_PIPELINE_TOKENS` as it is written, else `auto`."""
+    return os.environ.get(TOKENS_VARIABLE, "").strip() or "auto"
 
 
 def _folder(variable: str, default: Path) -> Path:

@@ -11,6 +11,7 @@ from sync_pipeline.assets.building import OWNERS
 from sync_pipeline.orgs import Loaded, load_organizations
 from sync_pipeline.overdue import is_overdue, last_due
 from sync_pipeline.resources import PARTITION_TAG
+from sync_pipeline.salesforce import approvals
 from sync_pipeline.settings import config_dir
 
 SYNC_JOB = "sync"
@@ -48,6 +49,14 @@ _COLUMNS = {
                 "Look at its last runs; is its schedule on?"
             ),
         ),
+        dg.AssetCheckSpec(
+            "users_connect_at_most_five_organizations",
+            asset="organizations",
+            description=(
+                "No Salesforce user has connected more than five organizations by one app (login method browser). "
+                "At the sixth, Salesforce ends the oldest login and says nothing: use another user for each five."
+            ),
+        ),
     ],
 )
 def organizations(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
@@ -61,7 +70,7 @@ def organizations(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeR
                 [dg.TableRecord(row) for row in rows], schema=_schema(list(_COLUMNS))
             ),
         },
-        check_results=[_files_check(loaded), _overdue_check(rows)],
+        check_results=[_files_check(loaded), _overdue_check(rows), _users_check()],
     )
 
 
@@ -136,6 +145,26 @@ def _overdue_check(rows: list[dict[str, str]]) -> dg.AssetCheckResult:
             "overdue": dg.MetadataValue.table(
                 [dg.TableRecord({column: row[column] for column in columns}) for row in overdue],
                 schema=_schema(columns),
+            ),
+        },
+    )
+
+
+def _users_check() -> dg.AssetCheckResult:
+    groups = approvals.too_many()
+    return dg.AssetCheckResult(
+        check_name="users_connect_at_most_five_organizations",
+        passed=not groups,
+        description="\n".join(f"{approvals.explained(group)} {approvals.way_out(group)}" for group in groups)
+        or "No user has more than five.",
+        metadata={
+            "count": len(groups),
+            "users": dg.MetadataValue.table(
+                [
+                    dg.TableRecord({"user_id": group[0].user_id, "organizations": approvals.names(group)})
+                    for group in groups
+                ],
+                schema=_schema(["user_id", "organizations"]),
             ),
         },
     )

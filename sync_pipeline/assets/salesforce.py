@@ -19,7 +19,7 @@ def salesforce_fields(step: Step) -> None:
 
     Its checks block: an organization whose identifier is, say, a number field goes no further.
     """
-    salesforce.load_organization(step.con, step.salesforce)
+    salesforce.load_organization(step.con, step.salesforce, step.org)
     salesforce.load_fields(step.con, step.salesforce, step.org)
     step.metadata["Salesforce"] = dg.MetadataValue.url(step.salesforce.instance_url)
 

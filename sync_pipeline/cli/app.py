@@ -59,6 +59,30 @@ def orgs(json: Json = False) -> None:
 
 
 @app.command()
+def connect(
+    organization: Annotated[str, typer.Argument(help="Name of the organization.")],
+    no_browser: Annotated[
+        bool,
+        typer.Option("--no-browser", help="Print the address instead of opening it, and take the answer pasted here."),
+    ] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the callback URL that the app lists.")] = 1717,
+    yes: Annotated[bool, typer.Option("--yes", help="Go on although a user has five organizations already.")] = False,
+) -> None:
+    """Let a person log in to Salesforce by browser, and keep the login; only for salesforce.login.method: browser."""
+    from sync_pipeline.cli import connect as connecting
+
+    raise typer.Exit(connecting.connect(organization, browser=not no_browser, port=port, yes=yes))
+
+
+@app.command()
+def disconnect(organization: Annotated[str, typer.Argument(help="Name of the organization.")]) -> None:
+    """Revoke the login that connect kept, and forget it."""
+    from sync_pipeline.cli import connect as connecting
+
+    raise typer.Exit(connecting.disconnect(organization))
+
+
+@app.command()
 def check(
     organization: Annotated[str, typer.Argument(help="Name of the organization.")],
     json: Json = False,

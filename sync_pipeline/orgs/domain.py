@@ -21,16 +21,23 @@ _BROWSER = re.compile(
 )
 _INSTANCE = re.compile(r"[a-z]{2,4}\d{1,4}(?:\.my)?\.salesforce\.com")
 
+LOGIN_HOSTS = {"login.salesforce.com": "production", "test.salesforce.com": "sandboxes"}
+"""Where a person logs in who does not know the organization's own address, and for which organizations."""
+
 ALLOWED = (
     "Allowed: the organization's My Domain (acme.my.salesforce.com; of a sandbox acme--uat.sandbox.my.salesforce.com), "
     "as Setup > My Domain shows it"
 )
 
 
-def salesforce_base_url(domain: str) -> str:
+def salesforce_base_url(domain: str, *, login_hosts: bool = False) -> str:
     """The address to log in at and to call: `https://acme.my.salesforce.com`, without a slash at its end.
 
     Takes a My Domain with or without https://, or an address of this machine (loopback) with any scheme and port.
+
+    Args:
+        domain: as the YAML file or Salesforce writes it.
+        login_hosts: take login.salesforce.com and test.salesforce.com too, where a person logs in by browser.
 
     Raises:
         ValueError: the host is not Salesforce's, or refuses logins of servers; the text says what to write instead.
@@ -45,7 +52,8 @@ def salesforce_base_url(domain: str) -> str:
         if port and not 0 < int(port[1:]) < 65536:
             raise ValueError(f"{_shown(domain)} has a port that does not exist; ports go from 1 to 65535.")
         return f"{scheme}://{host}{port}"
-    _refuse_others(host, domain)
+    if not (login_hosts and host in LOGIN_HOSTS):
+        _refuse_others(host, domain)
     if scheme != "https":
         raise ValueError(f"{_shown(domain)} would send credentials unencrypted. Write https://{host}.")
     if port not in ("", ":443"):
@@ -54,10 +62,11 @@ def salesforce_base_url(domain: str) -> str:
 
 
 def _refuse_others(host: str, domain: str) -> None:
-    if host in ("login.salesforce.com", "test.salesforce.com"):
+    if host in LOGIN_HOSTS:
         raise ValueError(
             f'{host} refuses logins of servers (client credentials and JWT: "request not supported on this domain"). '
-            f"Use the organization's My Domain. {ALLOWED}."
+            f"Use the organization's My Domain. {ALLOWED}; where a person logs in (salesforce.login.method: browser), "
+            "this host too."
         )
     if browser := _BROWSER.fullmatch(host):
         raise ValueError(

@@ -24,6 +24,7 @@ from sync_pipeline.orgs.shapes import (
     Domain,
     Encoding,
     LinkTemplate,
+    OrganizationId,
     Query,
     SalesforceField,
     TimeZone,
@@ -99,13 +100,26 @@ class ApiBudget(Section):
     """Percent of the day's requests at which a sync stops, and goes on next time."""
 
 
+class BrowserLogin(Section):
+    """A person logs in once, by `sync-pipeline connect`; the sync goes on as that user (web server flow with PKCE)."""
+
+    method: Literal["browser"]
+    """How the sync logs in."""
+    client_id: Setting
+    """The app's consumer key. Its callback URL is http://localhost:1717/OauthRedirect, its scopes api and refresh_token."""
+    client_secret: Secret | None = None
+    """The app's consumer secret, named as an environment variable; only where the app requires it."""
+
+
 class SalesforceSettings(Section):
     """Where accounts, contacts and owners come from."""
 
     domain: Domain
-    """The organization's My Domain, e.g. acme.my.salesforce.com; of a sandbox acme--uat.sandbox.my.salesforce.com."""
-    login: Annotated[ClientCredentials | JwtBearer, Field(discriminator="method")]
-    """How the sync logs in: client_credentials or jwt."""
+    """My Domain: acme.my.salesforce.com or acme--uat.sandbox.my.salesforce.com; for a browser login.salesforce.com too."""
+    organization_id: OrganizationId | None = None
+    """Id of the Salesforce organization (00D..., 15 or 18 characters); a login to any other stops the sync."""
+    login: Annotated[ClientCredentials | JwtBearer | BrowserLogin, Field(discriminator="method")]
+    """How the sync logs in: client_credentials, jwt or browser."""
     api_version: ApiVersion = "66.0"
     """Version of Salesforce's API, in quotes; 58.0 or newer."""
     full_read_days: int = Field(default=7, ge=1, le=90)

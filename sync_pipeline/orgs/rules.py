@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sync_pipeline.orgs.domain import salesforce_base_url
 from sync_pipeline.orgs.models import ApiBudget, PortalLinkLife
 from sync_pipeline.orgs.tree import Finding, Path, dotted, key_text
 
@@ -61,6 +62,21 @@ def _private_key_file_is_a_path(data: dict[str, Any]) -> Iterator[Finding]:
             "the private key itself stands here. Allowed: the path of a file that holds it, or, instead of this key, "
             f"private_key: {{env: ACME_PRIVATE_KEY}}. {_REPLACE}",
         )
+
+
+def _servers_log_in_at_my_domain(data: dict[str, Any]) -> Iterator[Finding]:
+    path: Path = ("salesforce", "domain")
+    domain = _get(data, *path)
+    if not isinstance(domain, str) or _get(data, *_LOGIN, "method") not in ("client_credentials", "jwt"):
+        return
+    try:
+        salesforce_base_url(domain, login_hosts=True)
+    except ValueError:
+        return  # no address at all: the models say so
+    try:
+        salesforce_base_url(domain)
+    except ValueError as error:
+        yield path, str(error)
 
 
 def _one_of_query_and_table(data: dict[str, Any]) -> Iterator[Finding]:
@@ -172,6 +188,7 @@ def _contact_fields_need_contacts(data: dict[str, Any]) -> Iterator[Finding]:
 _RULES: tuple[Callable[[dict[str, Any]], Iterator[Finding]], ...] = (
     _one_private_key,
     _private_key_file_is_a_path,
+    _servers_log_in_at_my_domain,
     _one_of_query_and_table,
     _env_is_a_name,
     _links_are_renewed_in_time,

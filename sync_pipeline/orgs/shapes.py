@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError
 
 from sync_pipeline.http import is_loopback
 from sync_pipeline.orgs.domain import salesforce_base_url
+from sync_pipeline.orgs.ids import id_18
 from sync_pipeline.orgs.values import EnvRef, Setting
 
 SALESFORCE_FIELD = r"^[A-Za-z][A-Za-z0-9_]*$"
@@ -208,13 +209,34 @@ def _salesforce_field(name: str) -> None:
     )
 
 
+def _domain(domain: str) -> None:
+    salesforce_base_url(domain, login_hosts=True)  # whether a login host fits the method is a rule of its own
+
+
+def _organization_id(record_id: str) -> str:
+    allowed = (
+        "Allowed: the 15 or 18 characters after Setup > Company Information > Salesforce.com Organization ID (00D...)"
+    )
+    if not record_id.startswith("00D"):
+        raise ValueError(f"{shown(record_id)} is no id of an organization, which starts with 00D. {allowed}.")
+    try:
+        return id_18(record_id)
+    except ValueError as error:
+        raise ValueError(f"{shown(record_id)} can't be right: {error}. {allowed}.") from None
+
+
 def shown(value: object) -> str:
     """A value for a message: short, on one line, and with nothing in it that a terminal would obey."""
     full = repr(value)
     return full if len(full) <= 80 else full[:77] + "..."
 
 
-Domain = Annotated[Setting, _written(salesforce_base_url)]
+Domain = Annotated[Setting, _written(_domain)]
+OrganizationId = Annotated[
+    str,
+    AfterValidator(_organization_id),
+    Field(json_schema_extra={"pattern": "^00D[A-Za-z0-9]{12}([A-Z0-5]{3})?$"}),
+]
 ApiUrl = Annotated[Setting, _written(api_url)]
 DatabaseUrl = Annotated[Setting, _written(_database_url)]
 LinkTemplate = Annotated[

@@ -1,6 +1,7 @@
 """Salesforce: connect, describe, extract, write back. Knows no Dagster.
 
-login -> session -> client -> bulk, ingest -> describe, load, exports; permissions, identifier, permission_set for checks
+oauth, tokens -> login -> session -> client -> bulk, ingest -> describe, organization, load, exports
+approvals, permissions, identifier, permission_set for checks; connecting, callback for `connect`
 """
 
 from sync_pipeline.salesforce.bulk import bulk_query
@@ -14,9 +15,11 @@ from sync_pipeline.salesforce.load import (
     load_accounts,
     load_contacts,
     load_fields,
-    load_organization,
     load_users,
 )
+from sync_pipeline.salesforce.login import kept_login
+from sync_pipeline.salesforce.organization import load_organization, refuse_changed
+from sync_pipeline.salesforce.organization import told as told_organization
 from sync_pipeline.salesforce.permission_set import PermissionSet, least_permission_set
 from sync_pipeline.salesforce.permissions import (
     connected_user,
@@ -35,6 +38,7 @@ __all__ = [
     "identifier_is_salesforce_id",
     "inspect_fields",
     "inspect_permissions",
+    "kept_login",
     "least_permission_set",
     "load_accounts",
     "load_contacts",
@@ -45,6 +49,8 @@ __all__ = [
     "plan_portal_links",
     "read_identifiers",
     "record_url",
+    "refuse_changed",
     "refused_objects",
+    "told_organization",
     "write_portal_links",
 ]

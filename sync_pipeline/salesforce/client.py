@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from simple_salesforce.api import Salesforce
@@ -13,7 +12,8 @@ from sync_pipeline.errors import DataError, ReconnectError
 from sync_pipeline.http import translated
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.salesforce.budget import Budget
-from sync_pipeline.salesforce.login import log_in
+from sync_pipeline.salesforce.login import Token, login_of, when_refused
+from sync_pipeline.salesforce.organization import refuse_other_login
 from sync_pipeline.salesforce.session import ApiRefusal, SalesforceSession, understood
 
 
@@ -21,13 +21,20 @@ def connect(org: Organization) -> Client:
     """Log in and return a client; the token exchange happens now.
 
     Raises:
-        ReconnectError: Salesforce refuses the credentials, with its own reason.
-        ConfigurationError: the domain, a key or an environment variable is wrong.
+        ReconnectError: Salesforce refuses the credentials, with its own reason, or nobody has connected the organization.
+        ConfigurationError: the domain, a key or an environment variable is wrong; the YAML file pins another organization.
         TransientError: Salesforce can't be reached.
     """
+    client = Client(session_of(org, login_of(org)), org.salesforce.api_version)
+    refuse_other_login(org, client.organization_id)
+    return client
+
+
+def session_of(org: Organization, log_in: Callable[[], Token]) -> SalesforceSession:
+    """A session of the organization that gets its tokens from `log_in`."""
     ca_file = str(org.path(org.salesforce.ca_file)) if org.salesforce.ca_file else None
     budget = Budget(org.salesforce.api_budget, org.where("salesforce", "api_budget"))
-    return Client(SalesforceSession(partial(log_in, org), ca_file=ca_file, budget=budget), org.salesforce.api_version)
+    return SalesforceSession(log_in, ca_file=ca_file, budget=budget, when_refused=when_refused(org))
 
 
 class Client:
@@ -44,6 +51,7 @@ class Client:
         self.session = session
         self.version = version
         self.instance_url = session.instance_url
+        self.organization_id = session.organization_id
         self.data_url = f"{self.instance_url}/services/data/v{version}"
         # The session adds its own token to every request.
         self._salesforce = Salesforce(

@@ -24,18 +24,9 @@ from sync_pipeline.warehouse.tables import (
     SALESFORCE_ACCOUNTS,
     SALESFORCE_CONTACTS,
     SALESFORCE_FIELDS,
-    SALESFORCE_ORGANIZATION,
     SALESFORCE_USERS,
     Table,
 )
-
-
-def load_organization(con: duckdb.DuckDBPyConnection, client: Client) -> int:
-    """Ask who is behind the login and replace `salesforce_organization`; returns 1."""
-    found = client.organization()
-    sql = "SELECT ? AS organization_id, ? AS name, ? AS instance_url, ? AS is_sandbox"
-    values = (found["Id"], found["Name"], client.instance_url, found["IsSandbox"])
-    return replace_table(con, SALESFORCE_ORGANIZATION, sql, values)
 
 
 def load_fields(con: duckdb.DuckDBPyConnection, client: Client, org: Organization) -> int:

@@ -18,7 +18,7 @@ from sync_pipeline.errors import ConfigurationError, LimitReached, ReconnectErro
 from sync_pipeline.http import RETRIED_STATUSES, ApiSession, is_loopback, translated
 from sync_pipeline.orgs.models import ApiBudget
 from sync_pipeline.salesforce.budget import Budget
-from sync_pipeline.salesforce.login import Token
+from sync_pipeline.salesforce.oauth import Token
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,10 @@ RIGHTS = {
     "has none: ask Salesforce.",
 }
 """What to do about a refusal that does not name the right it misses."""
+
+WHEN_REFUSED = (
+    "Check that the user is active, has the permission API Enabled, and is not shut out by login hours or IP ranges."
+)
 
 TRANSIENT_CODES = frozenset({"REQUEST_LIMIT_EXCEEDED", "QUERY_TIMEOUT", "SERVER_UNAVAILABLE", "UNABLE_TO_LOCK_ROW"})
 
@@ -62,10 +66,16 @@ class SalesforceSession(ApiSession):
         log_in: gets a new session; called once now and then after each 401.
         ca_file: see `ApiSession`.
         budget: the day's requests; asked before each, told after each.
+        when_refused: what to do where Salesforce refuses the new session as well, for the message.
     """
 
     def __init__(
-        self, log_in: Callable[[], Token], *, ca_file: str | None = None, budget: Budget | None = None
+        self,
+        log_in: Callable[[], Token],
+        *,
+        ca_file: str | None = None,
+        budget: Budget | None = None,
+        when_refused: str = WHEN_REFUSED,
     ) -> None:
         super().__init__(ca_file=ca_file, retried_statuses=BUSY_STATUSES)
         self.budget = budget or Budget(ApiBudget())
@@ -73,8 +83,10 @@ class SalesforceSession(ApiSession):
         self._lock = threading.Lock()
         self._clock: tuple[datetime, float] | None = None
         self.hooks["response"].append(self._heard)
+        self._when_refused = when_refused
         self._token = log_in()
         self.instance_url = self._token.instance_url
+        self.organization_id = self._token.organization_id
         if is_loopback(urlsplit(self.instance_url).hostname or ""):
             self.headers["Accept-Encoding"] = "identity"  # compressing costs more than it saves on the same machine
         else:
@@ -100,6 +112,11 @@ class SalesforceSession(ApiSession):
             if response.status_code < 300:
                 return response
             code, reason = spoken(response)
+        if response.status_code == 401:
+            raise ReconnectError(
+                f"Salesforce refuses the session of a new login as well ({code}: {reason}).",
+                next_step=self._when_refused,
+            )
         raise explained(str(method).upper(), response, code, reason)
 
     def server_time(self) -> datetime | None:
@@ -179,15 +196,9 @@ def spoken(response: requests.Response) -> tuple[str, str]:
 
 
 def explained(method: str, response: requests.Response, code: str, reason: str) -> SyncError:
-    """The error for an answer that is no success."""
+    """The error for an answer that is no success and no refused session."""
     status = response.status_code
     message = f"Salesforce refuses {method} {urlsplit(response.url).path} ({code}: {reason})."
-    if status == 401:
-        return ReconnectError(
-            f"Salesforce refuses the session of a new login as well ({code}: {reason}).",
-            next_step="Check that the user is active, has the permission API Enabled, and has no login hours or IP "
-            "ranges that shut this machine out.",
-        )
     if code == "REQUEST_LIMIT_EXCEEDED" and "concurrent" not in reason.lower():
         return LimitReached(
             message,

@@ -23,7 +23,11 @@ GRAPH = {
     "exported_portal_links": ("exports", {"portal_links", "salesforce_accounts", "account_mapping"}),
 }
 CHECKS = {
-    "organizations": {"organization_files_are_valid", "organizations_are_not_overdue"},
+    "organizations": {
+        "organization_files_are_valid",
+        "organizations_are_not_overdue",
+        "users_connect_at_most_five_organizations",
+    },
     "salesforce_fields": {
         "identifier_field_has_supported_type",
         "configured_fields_can_be_used",

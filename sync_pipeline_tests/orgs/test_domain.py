@@ -72,6 +72,19 @@ def test_refuses_every_other_host_and_says_what_to_write(domain: str, says: str)
         salesforce_base_url(domain)
 
 
+@pytest.mark.parametrize("host", ["login.salesforce.com", "test.salesforce.com"])
+def test_a_person_may_log_in_where_a_server_may_not(host: str) -> None:
+    assert salesforce_base_url(f"https://{host}/", login_hosts=True) == f"https://{host}"
+    with pytest.raises(ValueError, match="unencrypted"):
+        salesforce_base_url(f"http://{host}", login_hosts=True)
+
+
+@pytest.mark.parametrize("host", ["login.salesforce.com.evil.com", "evil-login.salesforce.com", "na139.salesforce.com"])
+def test_no_other_host_is_a_login_host(host: str) -> None:
+    with pytest.raises(ValueError, match="Allowed"):
+        salesforce_base_url(host, login_hosts=True)
+
+
 def test_a_password_in_the_address_is_not_repeated() -> None:
     with pytest.raises(ValueError, match="no address") as refused:
         salesforce_base_url("https://sync:hunter2@acme.my.salesforce.com")

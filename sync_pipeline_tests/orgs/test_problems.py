@@ -10,6 +10,7 @@ from sync_pipeline_tests.orgs.factory import VALID, load, make_organization, mer
 
 STRIPE = {"system": "stripe", "api_key": {"env": "KEY"}}
 DATABASE = {"system": "database", "url": "sqlite:///customers.db", "table": "customers"}
+BROWSER = {"method": "browser", "client_id": "x"}
 JWT = {"method": "jwt", "client_id": "id", "username": "sync@acme.example", "private_key_file": "key.pem"}
 JWT_ENV = {key: value for key, value in JWT.items() if key != "private_key_file"}
 UPFLOW = {"platform": "upflow", "api_key": {"env": "KEY"}, "api_secret": {"env": "SECRET"}}
@@ -42,7 +43,7 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"identifier__billing_field": None}, "identifier", "identifier.billing_field: this key is missing"),
         ({"billing": {"path": "x"}}, "billing", "system is missing, which says what"),
         ({"billing__system": "strip"}, "system", "Is it stripe? Allowed: stripe, database, file."),
-        ({"salesforce__login__method": "JWT"}, "method: ", "Is it jwt? Allowed: client_credentials, jwt."),
+        ({"salesforce__login__method": "JWT"}, "method: ", "Is it jwt? Allowed: client_credentials, jwt, browser."),
         ({"receivables": "upflow"}, "receivables", "keys with values belong here, not text"),
         ({"import": ["owners"]}, "import", "not a list. Allowed: owners, contacts, account_fields, contact_fields."),
         # Values
@@ -59,6 +60,11 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"receivables": {**UPFLOW, "portal_link": {"lifetime_days": 366}}}, "lifetime_days", "Allowed: 365 or less."),
         ({"schedule": {"timezone": {"env": "TZ"}}}, "timezone", "{env: NAME} is possible for secrets"),
         ({"salesforce__api_version": "57.0"}, "api_version", '"58.0" or newer'),
+        ({"salesforce__organization_id": "0015g000004ABCD"}, "organization_id", "starts with 00D"),
+        ({"salesforce__organization_id": "00D5g000004ABC"}, "organization_id", "15 or 18 letters and digits"),
+        ({"salesforce__organization_id": "00D5g000004abcdEA4"}, "organization_id", "would be EAA: a character was lost"),
+        ({"salesforce__login": {**BROWSER, "client_secret": "hunter2"}}, "client_secret", "a secret never stands"),
+        ({"salesforce__login": {**BROWSER, "username": "x"}}, "username", "It belongs to jwt."),
         # Schedules
         ({"schedule": {"timezone": "Europe/Pari"}}, "timezone", "Is it Europe/Paris?"),
         ({"schedule": {"timezone": "europe/paris"}}, "timezone", "Is it Europe/Paris?"),
@@ -95,6 +101,7 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"salesforce__domain": "${DOMAIN}"}, "domain", "Write {env: DOMAIN} instead"),
         ({"billing__path": "$CSV"}, "path", "Write {env: CSV} instead"),
         ({"salesforce__domain": "login.salesforce.com"}, "domain", "My Domain"),
+        ({"salesforce__domain": "test.salesforce.com", "salesforce__login": JWT}, "domain", "refuses logins of servers"),
         ({"salesforce__domain": "acme.lightning.force.com"}, "domain", "acme.my.salesforce.com"),
         ({"salesforce__domain": "salesforce.evil.com"}, "domain", "is not Salesforce's"),
         ({"billing": {**STRIPE, "url": "http://stripe.example"}}, "url", "unencrypted"),

@@ -136,8 +136,10 @@ def test_what_is_not_imported_is_not_asked_for(con: duckdb.DuckDBPyConnection, s
     assert served.calls() == before
 
 
-def test_the_organization_is_one_row(con: duckdb.DuckDBPyConnection, served: Served, client: Client) -> None:
-    assert salesforce.load_organization(con, client) == 1
+def test_the_organization_is_one_row(
+    con: duckdb.DuckDBPyConnection, served: Served, client: Client, org: Organization
+) -> None:
+    assert salesforce.load_organization(con, client, org) == 1
     found = con.sql("FROM salesforce_organization").fetchall()
     assert found == [(world.ORGANIZATION_ID, "Company 1", served.url, False)]
 

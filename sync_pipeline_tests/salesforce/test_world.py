@@ -41,7 +41,7 @@ def demo(kind: str, world: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Organiza
 def test_everything_arrives(kind: str, world: Sandbox, demo: Organization, con: duckdb.DuckDBPyConnection) -> None:
     client = salesforce.connect(demo)
     with client.session:
-        assert salesforce.load_organization(con, client) == 1
+        assert salesforce.load_organization(con, client, demo) == 1
         assert salesforce.load_fields(con, client, demo) > 0
         salesforce.load_accounts(con, client, demo)
         salesforce.load_users(con, client, demo)
