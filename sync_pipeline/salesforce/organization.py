@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sync_pipeline import settings
-from sync_pipeline.errors import ConfigurationError, GuardStop, TransientError
+from sync_pipeline.errors import ConfigurationError, DataError, GuardStop, TransientError
 from sync_pipeline.orgs.ids import id_18
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.warehouse import Warehouse
@@ -33,8 +33,11 @@ class Identity:
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Identity:
-        """From a row of Salesforce's object Organization."""
-        return cls(id_18(str(row["Id"])), str(row["Name"]), bool(row["IsSandbox"]))
+        """From a row of Salesforce's object Organization; DataError where its Id is none."""
+        try:
+            return cls(id_18(str(row["Id"])), str(row["Name"]), bool(row["IsSandbox"]))
+        except ValueError as error:
+            raise DataError(f"Salesforce gives its organization an Id that can't be right: {error}.") from None
 
     def __str__(self) -> str:
         return f"{self.name} ({'sandbox' if self.is_sandbox else 'production'}, {self.organization_id})"
