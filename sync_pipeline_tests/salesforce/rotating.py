@@ -54,6 +54,8 @@ class Rotating:
                 reply = self._token(form)
                 change, self.next_token = self.next_token, None
                 return change(reply) if change else reply
+        if path == "/services/oauth2/authorize":
+            return Reply(302, headers={"Location": self.allow(request.path)})
         if path == "/services/oauth2/revoke":
             return self._revoke(form["token"])
         with self._lock:
@@ -113,6 +115,10 @@ class Rotating:
         return Reply(200)
 
     def _rows(self, path: str) -> Reply:
+        if path.endswith("/describe"):
+            return Reply(200, {"fields": []})
+        if path.endswith("/limits/"):
+            return Reply(200, {"DailyApiRequests": {"Max": 100_000, "Remaining": 99_000}})
         records: list[dict[str, object]] = []
         if "Organization" in path:
             row = {"Id": self.organization_id, "Name": self.organization_name, "IsSandbox": self.is_sandbox}

@@ -93,7 +93,11 @@ def test_a_code_without_its_verifier_is_worthless(there: Rotating, org: Organiza
 
 def test_a_denial_is_told_in_salesforces_words_on_one_line(org: Organization) -> None:
     tried = connecting.attempt(org, REDIRECT)
-    denied = {"state": tried.state, "error": "access_denied", "error_description": "end-user denied\x1b[2J\nauthorization"}
+    denied = {
+        "state": tried.state,
+        "error": "access_denied",
+        "error_description": "end-user denied\x1b[2J\nauthorization",
+    }
     with pytest.raises(ReconnectError) as refused:
         connecting.finish(tried, denied, None)
     assert "Access was not allowed (access_denied: end-user denied [2J authorization)" in str(refused.value)

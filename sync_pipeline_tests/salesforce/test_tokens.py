@@ -191,7 +191,9 @@ def test_a_link_is_not_followed(store: TokenStore, no_ring: None, tmp_path: Path
         store.grant("acme")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"organization": "acme"}', '{"x": "refresh-secret"}', "\xff"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"organization": "acme"}', '{"x": "refresh-secret"}', "\xff"]
+)
 def test_a_damaged_file_is_named_and_not_quoted(store: TokenStore, no_ring: None, content: str) -> None:
     store.start(GRANT, HELD)
     (store.folder / "acme.json").write_bytes(content.encode("latin-1"))
