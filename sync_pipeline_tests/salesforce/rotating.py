@@ -21,6 +21,11 @@ EXPIRED = Reply(401, [{"errorCode": "INVALID_SESSION_ID", "message": "Session ex
 CLIENT_ID = "3MVG9-browser"
 
 
+def lost(reply: Reply) -> Reply:
+    """The same answer, of which the end never comes."""
+    return Reply(reply.status, reply.body, missing_bytes=5)
+
+
 class Rotating:
     """Answers as Salesforce does. Change its attributes to make it do otherwise."""
 
@@ -77,6 +82,14 @@ class Rotating:
         """As after two hours: no session is good any more."""
         with self._lock:
             self.sessions.clear()
+
+    def lose_next(self) -> None:
+        """Work out the next answer of the token endpoint, and lose it on the way."""
+        self.next_token = lost
+
+    def refuse_next(self) -> None:
+        """Be busy once."""
+        self.next_refused = Reply(503)
 
     def _token(self, form: dict[str, str]) -> Reply:
         assert form["client_id"] == CLIENT_ID

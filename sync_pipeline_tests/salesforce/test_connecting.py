@@ -123,7 +123,8 @@ def test_a_login_to_another_organization_is_ended_and_not_kept(there: Rotating, 
     recorded = None if pinned else Identity(SANDBOX, "Acme SA", True)
     with pytest.raises((ConfigurationError, GuardStop), match=f"{PRODUCTION}.*{SANDBOX}") as refused:
         log_in(there, org, recorded)
-    assert ("acme.yaml" in str(refused.value)) and "salesforce.organization_id" in str(refused.value)
+    assert "acme.yaml" in str(refused.value)
+    assert "salesforce.organization_id" in str(refused.value)
     assert there.refresh_token is None
     assert TokenStore().grants() == []
 
