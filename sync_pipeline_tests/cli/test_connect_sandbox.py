@@ -23,6 +23,7 @@ import requests
 from sync_pipeline.cli.check import show as check
 from sync_pipeline.cli.connect import connect, disconnect
 from sync_pipeline.errors import ReconnectError
+from sync_pipeline.salesforce import callback
 from sync_pipeline.salesforce.tokens import TokenStore
 from sync_pipeline_tests.cli.conftest import Workplace
 from sync_pipeline_tests.conftest import Sandbox
@@ -198,6 +199,7 @@ def test_a_real_browser_goes_all_the_way(
         pytest.skip("needs Chromium to open the pages: neither chromium nor google-chrome is on the path")
     with ExitStack() as stack, Chromium(chromium, tmp_path / "profile", stack) as browser:
         monkeypatch.setattr(webbrowser, "open", browser.open)
+        monkeypatch.setattr(callback, "WAIT_SECONDS", 120.0)
         assert connected(place) == 0
         assert "demo_file is connected" in capsys.readouterr().out
         browser.until("document.body.innerText.includes('You can close this window.')")
@@ -214,6 +216,7 @@ class Chromium:
         command = [program, *options, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
         self._process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
         stack.callback(self._process.kill)
+        self._stack = stack
         self._number = 0
 
     def __enter__(self) -> Chromium:
@@ -223,11 +226,11 @@ class Chromium:
         assert port
         pages = requests.get(f"http://127.0.0.1:{port[1]}/json", timeout=30).json()
         (address,) = [page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page"]
-        self._socket = pytest.importorskip("websockets.sync.client").connect(address)
+        self._socket = self._stack.enter_context(pytest.importorskip("websockets.sync.client").connect(address))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        """The stack ends it."""
 
     def open(self, address: str) -> None:
         """Open the page and press its first button."""
