@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ from sync_pipeline.errors import ReconnectError
 from sync_pipeline.salesforce import callback
 from sync_pipeline.salesforce.tokens import TokenStore
 from sync_pipeline_tests.cli.conftest import Workplace
+from sync_pipeline_tests.cli.test_secrets import said_in
 from sync_pipeline_tests.conftest import Sandbox
 from sync_pipeline_tests.paths import PROJECT
 
@@ -53,7 +55,7 @@ def place(
 ) -> Workplace:
     """A machine without a keyring, where a person connects demo_file; a person who allows whatever is asked."""
     monkeypatch.setenv("SYNC_PIPELINE_TOKENS", "file")
-    place = workplace(fresh_sandbox(accounts=40))
+    place = workplace(fresh_sandbox(accounts=40), home=True)
     place.edit(NAME, SERVER_LOGIN, BROWSER_LOGIN)
     monkeypatch.setattr(webbrowser, "open", lambda address: person(place.sandbox, address))
     return place
@@ -87,7 +89,10 @@ def refresh_tokens(place: Workplace) -> list[tuple[int, int]]:
     return [tuple(row) for row in rows]
 
 
-def test_connect_sync_expire_disconnect(place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_connect_sync_expire_disconnect(
+    place: Workplace, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     assert connected(place) == 0
     assert "demo_file is connected to " in capsys.readouterr().out
     result = place.sync(NAME)
@@ -108,6 +113,14 @@ def test_connect_sync_expire_disconnect(place: Workplace, capsys: pytest.Capture
     result = place.sync(NAME)
     assert result.exit_code == ReconnectError.exit_code
     assert f"sync-pipeline connect {NAME}" in result.errors[0]
+
+    said = out + capsys.readouterr().out + caplog.text + "".join(text for _, text in said_in(place.home))
+    secrets = [
+        row[0] for row in place.sandbox.rows("SELECT token FROM refresh_token UNION SELECT access_token FROM session")
+    ]
+    secrets += [row[0] for row in place.sandbox.rows("SELECT code FROM authorization_code")]
+    assert len(secrets) >= 5
+    assert not [secret for secret in secrets if secret in said]
 
 
 def test_a_session_that_expires_while_pages_are_read_is_renewed(place: Workplace) -> None:
@@ -197,7 +210,8 @@ def test_a_real_browser_goes_all_the_way(
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         pytest.skip("needs Chromium to open the pages: neither chromium nor google-chrome is on the path")
-    with ExitStack() as stack, Chromium(chromium, tmp_path / "profile", stack) as browser:
+    with ExitStack() as stack:
+        browser = Chromium(chromium, tmp_path / "profile", stack)
         monkeypatch.setattr(webbrowser, "open", browser.open)
         monkeypatch.setattr(callback, "WAIT_SECONDS", 120.0)
         assert connected(place) == 0
@@ -214,23 +228,16 @@ class Chromium:
     def __init__(self, program: str, profile: Path, stack: ExitStack) -> None:
         options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--ignore-certificate-errors", "--no-first-run")
         command = [program, *options, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
-        self._process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
-        stack.callback(self._process.kill)
-        self._stack = stack
-        self._number = 0
-
-    def __enter__(self) -> Chromium:
-        assert self._process.stderr
-        told = next(line for line in self._process.stderr if "DevTools listening" in line)
+        process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        stack.callback(process.kill)
+        assert process.stderr
+        told = next(line for line in process.stderr if "DevTools listening" in line)
         port = re.search(r":(\d+)/", told)
         assert port
         pages = requests.get(f"http://127.0.0.1:{port[1]}/json", timeout=30).json()
         (address,) = [page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page"]
-        self._socket = self._stack.enter_context(pytest.importorskip("websockets.sync.client").connect(address))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """The stack ends it."""
+        self._socket = stack.enter_context(pytest.importorskip("websockets.sync.client").connect(address))
+        self._number = 0
 
     def open(self, address: str) -> None:
         """Open the page and press its first button."""
