@@ -128,6 +128,8 @@ class Rotating:
         return Reply(200)
 
     def _rows(self, path: str) -> Reply:
+        if path.endswith("/services/data/v66.0"):
+            return Reply(200, {"identity": f"{self.url}/id/{self.organization_id}/{self.user_id}"})
         if path.endswith("/describe"):
             return Reply(200, {"fields": []})
         if path.endswith("/limits/"):
