@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import webbrowser
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from sync_pipeline import salesforce
 from sync_pipeline.cli.orgs import load
@@ -150,9 +150,11 @@ def _open(address: str) -> None:
 
 
 def _read_pasted(waiting: callback.Callback) -> None:
-    for line in sys.stdin:
-        if line.strip() and not waiting.take(line):
-            err.print("This is not the address that the browser ended at. Paste it whole.", markup=False)
+    # Not by sys.stdin: a thread that waits in there keeps the interpreter from ending in good order.
+    with suppress(OSError), open(0, encoding="utf-8", errors="replace", closefd=False) as typed:
+        for line in typed:
+            if line.strip() and not waiting.take(line):
+                err.print("This is not the address that the browser ended at. Paste it whole.", markup=False)
 
 
 def _warn(grant: Grant) -> None:

@@ -106,17 +106,9 @@ def connected(org: Organization, store: TokenStore) -> Grant:
 
 
 def told(org: Organization) -> str:
-    """For `check`: whose login is kept, and where. Personal data: for a person at the terminal.
-
-    Raises:
-        ReconnectError: none is kept, or it can't be renewed any more.
-        ConfigurationError: what is kept can't be used.
-    """
+    """For `check`: whose login is kept, and where. Personal data: for a person at the terminal. Raises as `connected`."""
     store = TokenStore()
     grant = connected(org, store)
-    held = store.secrets(grant)
-    if held.refused:
-        raise _dead(org, held.refused)
     kind = "sandbox" if grant.is_sandbox else "production"
     return (
         f"Connected as {grant.username} to {grant.organization_name} ({kind}, {grant.organization_id}) since "

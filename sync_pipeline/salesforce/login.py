@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from sync_pipeline.errors import SyncError
 from sync_pipeline.orgs.models import BrowserLogin, Organization
 from sync_pipeline.salesforce import approvals, browser_login, server_login
 from sync_pipeline.salesforce.oauth import Token
+from sync_pipeline.salesforce.tokens import TokenStore
 
 __all__ = ["Token", "kept_login", "log_in", "login_of", "when_refused"]
 
@@ -33,8 +35,15 @@ def log_in(org: Organization) -> Token:
 
 
 def kept_login(org: Organization) -> list[Callable[[], str]]:
-    """For `check`: questions about a login that is kept, each answered by a sentence or a SyncError; none of a server's."""
+    """For `check`: questions about a login that is kept, each answered by a sentence or a SyncError.
+
+    None of a server's login, and none where no login is kept that could be used: who logs in is told why.
+    """
     if not isinstance(org.salesforce.login, BrowserLogin):
+        return []
+    try:
+        browser_login.connected(org, TokenStore())
+    except SyncError:
         return []
     return [partial(browser_login.told, org), partial(approvals.told, org)]
 

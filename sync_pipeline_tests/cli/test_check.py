@@ -48,9 +48,10 @@ def test_an_administrator_is_ready(place: Workplace) -> None:
     before = place.sandbox.calls("salesforce", org="database")
     lines = looked_at(place, "demo_database")
     assert all(line.ok and line.sure for line in lines)
-    assert [line.area for line in lines] == ["configuration", *["salesforce"] * 5, "billing", "receivables"]
-    assert "administrator" in lines[2].text
-    assert "API requests (100%) are left today, enough for a sync" in lines[5].text
+    assert [line.area for line in lines] == ["configuration", *["salesforce"] * 6, "billing", "receivables"]
+    assert "will be the organization of demo_database from its first sync on" in lines[2].text
+    assert "administrator" in lines[3].text
+    assert "API requests (100%) are left today, enough for a sync" in lines[6].text
     assert place.sandbox.calls("salesforce", org="database") - before <= 12
 
 
@@ -171,7 +172,7 @@ def test_for_people_what_is_wrong_stands_first(place: Workplace) -> None:
     said = place.run("check", "demo_database")
     assert said.code == 3, said.all
     signs = [line[:2] for line in said.out.splitlines() if "  salesforce " in line]
-    assert signs == ["no", "??", "ok", "ok", "ok", "ok", "ok"]
+    assert signs == ["no", "??", "ok", "ok", "ok", "ok", "ok", "ok"]
     assert "1 problem(s). 1 thing(s) to look at yourself, marked ??." in said.out
     assert "Traceback" not in said.all
 

@@ -23,7 +23,7 @@ import requests
 
 from sync_pipeline.cli.check import show as check
 from sync_pipeline.cli.connect import connect, disconnect
-from sync_pipeline.errors import ReconnectError
+from sync_pipeline.errors import GuardStop, ReconnectError
 from sync_pipeline.salesforce import callback
 from sync_pipeline.salesforce.tokens import TokenStore
 from sync_pipeline_tests.cli.conftest import Workplace
@@ -121,6 +121,27 @@ def test_connect_sync_expire_disconnect(
     secrets += [row[0] for row in place.sandbox.rows("SELECT code FROM authorization_code")]
     assert len(secrets) >= 5
     assert not [secret for secret in secrets if secret in said]
+
+
+def test_another_organization_stops_a_sync_before_a_read(place: Workplace) -> None:
+    assert connected(place) == 0
+    assert place.sync(NAME).exit_code == 0
+    elsewhere = "00D5g000009ZZZZEA4"
+    with place.warehouse(NAME).connect() as con:
+        ((here,),) = con.execute("SELECT organization_id FROM salesforce_organization").fetchall()
+        con.execute("UPDATE salesforce_organization SET organization_id = ?", [elsewhere])
+    jobs = place.sandbox.rows("SELECT coalesce(sum(calls), 0) FROM request_log WHERE route LIKE '%jobs%'")[0][0]
+    result = place.sync(NAME)
+    assert result.exit_code == GuardStop.exit_code
+    (error,) = result.errors
+    assert elsewhere in error
+    assert f"salesforce.organization_id: {here}" in error
+    assert place.rows(NAME, "SELECT organization_id FROM salesforce_organization") == [(elsewhere,)]
+    assert place.sandbox.rows("SELECT coalesce(sum(calls), 0) FROM request_log WHERE route LIKE '%jobs%'")[0][0] == jobs
+
+    place.edit(NAME, "  login:\n", f"  organization_id: {here[:15]}\n  login:\n")
+    assert place.sync(NAME).exit_code == 0
+    assert place.rows(NAME, "SELECT organization_id FROM salesforce_organization") == [(here,)]
 
 
 def test_a_session_that_expires_while_pages_are_read_is_renewed(place: Workplace) -> None:
