@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +121,7 @@ def child(org: Organization, times: int = 1) -> subprocess.Popen[str]:
 def test_several_processes_with_an_expired_session_refresh_once(there: Rotating, org: Organization) -> None:
     processes = [child(org, times=3) for _ in range(4)]
     there.expire()
+    there.before_token = lambda: time.sleep(0.7)  # long enough for all to be refused before the first has an answer
     for process in processes:
         assert process.stdin
         process.stdin.write("go\n")
