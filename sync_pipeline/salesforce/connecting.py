@@ -117,10 +117,10 @@ def finish(tried: Attempt, answer: dict[str, str], recorded: Identity | None) ->
         refuse_other_login(org, token.organization_id)
         with session_of(org, lambda: token) as api:
             grant = _identified(tried, Client(api, org.salesforce.api_version), granted, recorded)
+        return _kept(org, grant, Secrets(refresh_token, token.access_token, token.instance_url))
     except SyncError:
-        _revoke(org, tried.base, refresh_token)
+        _revoke(org, tried.base, refresh_token)  # what is not kept must not live on, nor count
         raise
-    return _kept(org, grant, Secrets(refresh_token, token.access_token, token.instance_url))
 
 
 def _code(tried: Attempt, answer: dict[str, str]) -> str:
@@ -169,7 +169,7 @@ def _kept(org: Organization, grant: Grant, held: Secrets) -> Grant:
     with store.held(org.name):
         old = _stored(store, org.name)
         kept = store.start(grant, held)
-    if old:
+    if old and old[1].refresh_token != held.refresh_token:
         _revoke(org, old[0].login_url, old[1].refresh_token)  # otherwise it would count among the user's five
     return kept
 
