@@ -36,6 +36,7 @@ def project(bench: Bench) -> int:
     org = bench.organization()
     with Warehouse(bench.work / "warehouse", org.name).connect() as con:
         client = salesforce.connect(org)
+        bench.begin()
         salesforce.load_accounts(con, client, org)
         billing.load_customers(con, org)
         matching.match(con, org.identifier, salesforce_ids=False)
@@ -52,6 +53,7 @@ def script(bench: Bench) -> int:
     sf = Salesforce(
         instance_url=bench.salesforce["url"], session_id=bench.token(), session=bench.session(), version="66.0"
     )
+    bench.begin()
     pages = sf.bulk2.Account.query(SOQL, max_records=PAGE_RECORDS, wait=0.1)
     accounts = pd.concat([pd.read_csv(io.StringIO(page), dtype=str) for page in pages])
     customers = pd.read_csv(bench.customers, dtype=str, encoding="utf-8-sig")
@@ -63,8 +65,10 @@ def floor(bench: Bench) -> int:
     """No checks, no verdicts, no reasons: bytes to disk, one read_csv, one join."""
     import duckdb
 
+    session = bench.connected()
     con = duckdb.connect(str(bench.work / "floor.duckdb"))
-    floor_accounts(bench, con)
+    bench.begin()
+    floor_accounts(bench, con, session)
     with open(bench.customers, encoding="utf-8-sig") as file:
         names = file.readline().strip().split(",")
     columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)

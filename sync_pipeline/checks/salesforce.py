@@ -55,13 +55,15 @@ def salesforce_has_requests_left(step: Step) -> Finding:
     From `salesforce.api_budget.warn_percent` on this check warns; at `stop_percent` a sync stops, and goes on next time. Setup >
     Company Information shows the requests, the API usage report who made them.
     """
-    budget = step.salesforce.session.budget
-    if not budget.limit:  # run by itself: nothing was asked yet
-        step.salesforce.organization()
+    budget = step.org.salesforce.api_budget
+    used = "round(100.0 * api_requests_used / api_requests_limit, 1)"
     return Finding(
-        rows=f"SELECT {budget.used} AS used, {budget.limit} AS most WHERE {budget.is_low}",
-        found=f"{budget.said()}; a sync stops at {budget.settings.stop_percent} %.",
-        none=f"{budget.said()}." if budget.limit else "Salesforce does not say how many are used.",
+        rows=f"""
+            SELECT api_requests_used AS used, api_requests_limit AS most, {used} AS percent
+            FROM salesforce_organization WHERE {used} >= {budget.warn_percent}
+        """,
+        found=f"{budget.warn_percent} % or more of the day's API requests are used; a sync stops at {budget.stop_percent} %.",
+        none=f"Less than {budget.warn_percent} % of the day's API requests were used when the sync began.",
     )
 
 

@@ -4,7 +4,6 @@ oauth, tokens -> login -> session -> client -> bulk, ingest -> describe, organiz
 approvals, permissions, identifier, permission_set for checks; connecting, callback for `connect`
 """
 
-from sync_pipeline.salesforce.bulk import bulk_query
 from sync_pipeline.salesforce.changes import told as how_read
 from sync_pipeline.salesforce.client import Client, connect
 from sync_pipeline.salesforce.describe import FieldFact, identifier_is_salesforce_id, inspect_fields, objects_read
@@ -31,7 +30,6 @@ __all__ = [
     "Client",
     "FieldFact",
     "PermissionSet",
-    "bulk_query",
     "connect",
     "connected_user",
     "how_read",

@@ -31,11 +31,6 @@ class _StartAgain(Exception):
         self.reason = reason
 
 
-def bulk_query(client: Client, soql: str, folder: Path) -> list[Path]:
-    """Run `soql` as a Bulk API 2.0 query and leave its CSV pages in `folder`; see `download`."""
-    return download(client, soql, folder).pages
-
-
 def download(
     client: Client, soql: str, folder: Path, *, what: str = "records read", operation: Operation = "query"
 ) -> Result:

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from sync_pipeline.salesforce.describe import find_field
-from sync_pipeline.salesforce.merges import MASTER, merged_away, note_merges
+from sync_pipeline.salesforce.merges import DELETED, MASTER, forget_other_organizations, merged_away, note_merges
 from sync_pipeline.salesforce.reading import Reading, Rows
 from sync_pipeline.salesforce.session import ApiRefusal
 from sync_pipeline.warehouse.load import insert_rows, quote, replace_table, transaction
@@ -31,8 +31,6 @@ OVERLAP = timedelta(minutes=20)
 
 TRACES_LAST = timedelta(days=14)
 """Deletions can be asked for 15 days back; a day less, so that the overlap fits."""
-
-DELETED = "IsDeleted"
 
 _STATE = "SELECT organization_id, fields, read_until, whole_read_at FROM salesforce_reads WHERE object = ?"
 
@@ -132,7 +130,8 @@ def _read_whole(con: duckdb.DuckDBPyConnection, reading: Reading, organization_i
     ):
         count = replace_table(con, reading.table, reading.select(rows.source))
         reading.complete(rows.announced, count)
-        note_merges(con, reading, merged)
+        forget_other_organizations(con, reading, organization_id)
+        note_merges(con, reading, merged())
         forget(con, reading.object_name)
         insert_rows(
             con,

@@ -88,7 +88,7 @@ class Client:
         return self._described[object_name]
 
     def query(self, soql: str, *, deleted_too: bool = False) -> Iterator[dict[str, Any]]:
-        """Rows of a REST query as they arrive, without Salesforce's `attributes`. What is large reads `bulk_query`."""
+        """Rows of a REST query as they arrive, without Salesforce's `attributes`. What is large goes by Bulk query."""
         rows = self._salesforce.query_all_iter(soql, include_deleted=deleted_too)
         while True:
             with translated("Salesforce"), understood("a query"):

@@ -138,8 +138,8 @@ def readable(client: Client, org: Organization, object_name: str) -> None:
     """
     problems = [
         f"{fact.where(org)}: {fact.problem}"
-        for fact in inspect_fields(client, org)
-        if fact.object == object_name and fact.purpose != "export" and fact.problem
+        for fact in inspect_fields(client, org, (object_name,))
+        if fact.purpose != "export" and fact.problem
     ]
     if problems:
         raise ConfigurationError("\n".join(problems))

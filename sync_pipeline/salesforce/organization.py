@@ -51,9 +51,14 @@ def load_organization(con: duckdb.DuckDBPyConnection, client: Client, org: Organ
     """
     found = Identity.of(client.organization())
     refuse_other(org, found, recorded_organization(con))
-    sql = "SELECT ? AS organization_id, ? AS name, ? AS instance_url, ? AS is_sandbox"
-    values = (found.organization_id, found.name, client.instance_url, found.is_sandbox)
-    return replace_table(con, SALESFORCE_ORGANIZATION, sql, values)
+    budget = client.session.budget
+    return replace_table(
+        con,
+        SALESFORCE_ORGANIZATION,
+        """SELECT ? AS organization_id, ? AS name, ? AS instance_url, ? AS is_sandbox,
+            ? AS api_requests_used, nullif(?, 0) AS api_requests_limit""",
+        (found.organization_id, found.name, client.instance_url, found.is_sandbox, budget.used, budget.limit),
+    )
 
 
 def recorded_organization(con: duckdb.DuckDBPyConnection) -> Identity | None:

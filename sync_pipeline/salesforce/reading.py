@@ -109,10 +109,10 @@ class Reading:
         Raises:
             DataError: they can't be read as what was asked for, or are fewer or more than announced.
         """
-        with _folder(con) as folder, passing_through(con):
+        with folder_beside(con) as folder, passing_through(con):
             try:
                 if self.by_rest:
-                    yield _by_rest(self.client, soql, folder, self.what, deleted_too=deleted_too)
+                    yield by_rest(self.client, soql, folder, self.what, deleted_too=deleted_too)
                 else:
                     yield self._by_bulk(soql, folder, "queryAll" if deleted_too else "query")
             except (duckdb.InvalidInputException, duckdb.ConversionException):  # their texts quote the line
@@ -159,7 +159,8 @@ class Reading:
         return header
 
 
-def _by_rest(client: Client, soql: str, folder: Path, what: str, *, deleted_too: bool) -> Rows:
+def by_rest(client: Client, soql: str, folder: Path, what: str, *, deleted_too: bool) -> Rows:
+    """The records of a REST query, on disk in `folder`."""
     asked = _selected(soql)
     file = folder / "rows.jsonl"
     count = _write_lines(client.query(soql, deleted_too=deleted_too), file, what)
@@ -188,7 +189,7 @@ def _none_of(fields: list[str]) -> str:
 
 
 @contextmanager
-def _folder(con: duckdb.DuckDBPyConnection) -> Iterator[Path]:
+def folder_beside(con: duckdb.DuckDBPyConnection) -> Iterator[Path]:
     """A folder for pages, beside what DuckDB spills: on disk (the system's own may be memory), swept after a kill."""
     spill = Path(con.execute("SELECT current_setting('temp_directory')").fetchall()[0][0])
     spill.mkdir(parents=True, exist_ok=True)

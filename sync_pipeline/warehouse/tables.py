@@ -38,6 +38,8 @@ SALESFORCE_ORGANIZATION = Table(
         _C("name", "VARCHAR", "Name of the organization in Salesforce."),
         _C("instance_url", "VARCHAR", "Address of its API and of its record pages."),
         _C("is_sandbox", "BOOLEAN", "Whether Salesforce calls it a sandbox."),
+        _C("api_requests_used", "BIGINT", "API requests of the 24 hours before the last sync, whoever made them."),
+        _C("api_requests_limit", "BIGINT", "API requests the organization may make in 24 hours; null where not told."),
     ),
 )
 SALESFORCE_FIELDS = Table(

@@ -17,6 +17,7 @@ def step(tmp_path: Path) -> Iterator[Step]:
     )
     with Warehouse(tmp_path / "warehouse", org.name).connect() as con:
         con.execute(
-            "INSERT INTO salesforce_organization VALUES ('00D000000000001EAA', 'Acme', 'https://acme.my.salesforce.com', false)"
+            "INSERT INTO salesforce_organization "
+            "VALUES ('00D000000000001EAA', 'Acme', 'https://acme.my.salesforce.com', false, 1000, 100000)"
         )
         yield Step(org, con, Sync())

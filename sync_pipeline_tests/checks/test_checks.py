@@ -262,3 +262,11 @@ def test_a_side_that_is_suddenly_empty_stops_everything(step: Step, name: str, m
     assert result.severity == dg.AssetCheckSeverity.ERROR
     put_record(step, ACCOUNTS[1], "c2")
     assert judge(step, name).passed
+
+
+@pytest.mark.parametrize(("used", "passed"), [(79_900, True), (80_000, False), (100_000, False)])
+def test_requests_that_run_low_are_told(step: Step, used: int, passed: bool) -> None:
+    step.con.execute("UPDATE salesforce_organization SET api_requests_used = ?", [used])
+    result = judge(step, "salesforce_has_requests_left")
+    assert (result.passed, result.severity) == (passed, dg.AssetCheckSeverity.WARN)
+    assert "95 %" in shown(result) or passed

@@ -177,9 +177,24 @@ def test_another_organization_makes_a_whole_read(
     con: duckdb.DuckDBPyConnection, client: Client, org: Organization
 ) -> None:
     load(con, client, org)
-    salesforce.load_organization(con, client)
+    salesforce.load_organization(con, client, org)
     load(con, client, org)
     assert how(con)[0] == "the last read was of another Salesforce organization"
+
+
+def test_the_ledger_of_another_organization_is_emptied(
+    con: duckdb.DuckDBPyConnection, client: Client, org: Organization
+) -> None:
+    salesforce.load_organization(con, client, org)
+    load(con, client, org)
+    stranger = "INSERT INTO salesforce_merges (merged_account_id, survivor_id) VALUES ('001x', '001y')"
+    con.execute(stranger)
+    con.execute("DELETE FROM salesforce_reads")  # read whole again, of the same organization: it remembers
+    load(con, client, org)
+    assert con.execute("SELECT count(*) FROM salesforce_merges").fetchall() == [(2,)]
+    con.execute("UPDATE salesforce_reads SET organization_id = '00Dother'")
+    load(con, client, org)
+    assert con.execute("SELECT merged_account_id FROM salesforce_merges").fetchall() == [(world.LOSER,)]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +335,7 @@ class Histories(RuleBasedStateMachine):
     def read(self) -> None:
         self.now += timedelta(seconds=1)
         for con in (self.con, self.whole):
-            salesforce.load_organization(con, self.client)
+            salesforce.load_organization(con, self.client, self.org)
         self.whole.execute("DELETE FROM salesforce_reads")
         for con in (self.con, self.whole):
             load(con, self.client, self.org)

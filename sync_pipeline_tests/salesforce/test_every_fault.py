@@ -66,7 +66,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 Contents = dict[str, list[Any]]
 TABLES = {
-    "salesforce_organization": "*",
+    "salesforce_organization": "* EXCLUDE (api_requests_used)",
     "salesforce_fields": "*",
     "salesforce_accounts": "* EXCLUDE modified_at",  # our own writes move it
     "salesforce_contacts": "*",
@@ -140,7 +140,7 @@ class Place:
     def _steps(self, con: duckdb.DuckDBPyConnection) -> None:
         client = salesforce.connect(self.org)
         with client.session:
-            salesforce.load_organization(con, client)
+            salesforce.load_organization(con, client, self.org)
             salesforce.load_fields(con, client, self.org)
             salesforce.load_accounts(con, client, self.org)
             salesforce.load_contacts(con, client, self.org)
