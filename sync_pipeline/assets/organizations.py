@@ -11,7 +11,7 @@ from sync_pipeline.assets.building import OWNERS
 from sync_pipeline.orgs import Loaded, load_organizations
 from sync_pipeline.overdue import is_overdue, last_due
 from sync_pipeline.resources import PARTITION_TAG
-from sync_pipeline.salesforce import approvals
+from sync_pipeline.salesforce.logins import approvals
 from sync_pipeline.settings import config_dir
 
 SYNC_JOB = "sync"

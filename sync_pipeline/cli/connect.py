@@ -14,9 +14,9 @@ from sync_pipeline.errors import ConfigurationError, SyncError
 from sync_pipeline.orgs import Organization
 from sync_pipeline.orgs.domain import LOGIN_HOSTS
 from sync_pipeline.orgs.models import BrowserLogin
-from sync_pipeline.salesforce import approvals, callback, connecting
+from sync_pipeline.salesforce.logins import approvals, callback, connecting
+from sync_pipeline.salesforce.logins.tokens import KEYRING, Grant, TokenStore, place
 from sync_pipeline.salesforce.organization import Identity, recorded_here
-from sync_pipeline.salesforce.tokens import KEYRING, Grant, TokenStore, place
 
 
 def connect(name: str, *, browser: bool, port: int, yes: bool) -> int:

@@ -1,22 +1,15 @@
 """Salesforce: connect, describe, extract, write back. Knows no Dagster.
 
-oauth, tokens -> login -> session -> client -> bulk, ingest -> describe, organization, load, exports
-approvals, permissions, identifier, permission_set for checks; connecting, callback for `connect`
+logins/ -> session, budget -> client -> jobs -> describe, organization -> reads/, ingest -> exports
+permissions, identifier, permission_set: what `check` asks and writes
 """
 
-from sync_pipeline.salesforce.changes import told as how_read
 from sync_pipeline.salesforce.client import Client, connect
 from sync_pipeline.salesforce.describe import FieldFact, identifier_is_salesforce_id, inspect_fields, objects_read
 from sync_pipeline.salesforce.exports import plan_portal_links, write_portal_links
 from sync_pipeline.salesforce.identifier import read_identifiers
 from sync_pipeline.salesforce.links import record_url
-from sync_pipeline.salesforce.load import (
-    load_accounts,
-    load_contacts,
-    load_fields,
-    load_users,
-)
-from sync_pipeline.salesforce.login import kept_login
+from sync_pipeline.salesforce.logins.login import kept_login
 from sync_pipeline.salesforce.organization import load_organization, refuse_changed
 from sync_pipeline.salesforce.organization import told as told_organization
 from sync_pipeline.salesforce.permission_set import PermissionSet, least_permission_set
@@ -24,6 +17,13 @@ from sync_pipeline.salesforce.permissions import (
     connected_user,
     inspect_permissions,
     refused_objects,
+)
+from sync_pipeline.salesforce.reads.changes import told as how_read
+from sync_pipeline.salesforce.reads.load import (
+    load_accounts,
+    load_contacts,
+    load_fields,
+    load_users,
 )
 
 __all__ = [

@@ -12,7 +12,7 @@ from sync_pipeline.errors import DataError, ReconnectError
 from sync_pipeline.http import translated
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.salesforce.budget import Budget
-from sync_pipeline.salesforce.login import Token, login_of, when_refused
+from sync_pipeline.salesforce.logins.login import Token, login_of, when_refused
 from sync_pipeline.salesforce.organization import refuse_other_login
 from sync_pipeline.salesforce.session import ApiRefusal, SalesforceSession, understood
 

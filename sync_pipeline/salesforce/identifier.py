@@ -6,7 +6,7 @@ import duckdb
 
 from sync_pipeline.salesforce.client import Client
 from sync_pipeline.salesforce.describe import ACCOUNT
-from sync_pipeline.salesforce.reading import Reading
+from sync_pipeline.salesforce.reads.reading import Reading
 from sync_pipeline.warehouse.tables import SALESFORCE_ACCOUNTS
 
 

@@ -18,7 +18,7 @@ from sync_pipeline.errors import ConfigurationError, LimitReached, ReconnectErro
 from sync_pipeline.http import RETRIED_STATUSES, ApiSession, is_loopback, translated
 from sync_pipeline.orgs.models import ApiBudget
 from sync_pipeline.salesforce.budget import Budget
-from sync_pipeline.salesforce.oauth import Token
+from sync_pipeline.salesforce.logins.oauth import Token
 
 log = logging.getLogger(__name__)
 

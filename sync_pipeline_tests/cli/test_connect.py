@@ -19,11 +19,11 @@ from sync_pipeline.assets.organizations import organizations
 from sync_pipeline.cli.check import show as check
 from sync_pipeline.cli.connect import connect, disconnect
 from sync_pipeline.errors import ConfigurationError, GuardStop, TransientError
-from sync_pipeline.salesforce import callback
-from sync_pipeline.salesforce.tokens import TokenStore
+from sync_pipeline.salesforce.logins import callback
+from sync_pipeline.salesforce.logins.tokens import TokenStore
 from sync_pipeline.warehouse import Warehouse
 from sync_pipeline_tests.paths import PROJECT
-from sync_pipeline_tests.salesforce.rotating import (
+from sync_pipeline_tests.salesforce.logins.rotating import (
     CLIENT_ID,
     PRODUCTION,
     SANDBOX,
@@ -224,7 +224,7 @@ def test_another_organization_is_refused_on_the_page_too(there: Rotating, machin
 def test_the_organization_of_earlier_syncs_is_the_one(there: Rotating, machine: Path, opened: list[str]) -> None:
     by_browser(machine, there.url)
     with Warehouse(machine / "data" / "warehouse", "acme").connect() as con:
-        con.execute("INSERT INTO salesforce_organization VALUES (?, 'Acme SA', 'https://x', true)", [SANDBOX])
+        con.execute("INSERT INTO salesforce_organization VALUES (?, 'Acme SA', 'https://x', true, 1, 100)", [SANDBOX])
     with pytest.raises(GuardStop, match=f"{PRODUCTION}.*{SANDBOX}"):
         connected()
     assert TokenStore().grants() == []

@@ -9,7 +9,7 @@ import pytest
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, TransientError
 from sync_pipeline.salesforce import record_url
 from sync_pipeline.salesforce.client import Client
-from sync_pipeline.salesforce.login import Token
+from sync_pipeline.salesforce.logins.login import Token
 from sync_pipeline.salesforce.session import ApiRefusal, SalesforceSession
 from sync_pipeline_tests.salesforce.scripted import Answer, Reply, Request, in_turn, serving
 

@@ -18,7 +18,8 @@ import pytest
 from sync_pipeline import salesforce
 from sync_pipeline.errors import SyncError
 from sync_pipeline.orgs.models import Organization
-from sync_pipeline.salesforce import ingest, jobs, pages
+from sync_pipeline.salesforce import ingest, jobs
+from sync_pipeline.salesforce.reads import pages
 from sync_pipeline.warehouse import Warehouse
 from sync_pipeline_tests.salesforce.conftest import Served
 from sync_pipeline_tests.salesforce.organizations import connected

@@ -12,7 +12,14 @@ from sync_pipeline import salesforce
 from sync_pipeline.errors import ConfigurationError, GuardStop
 from sync_pipeline.salesforce.organization import Identity, recorded_here, recorded_organization
 from sync_pipeline.warehouse import Warehouse
-from sync_pipeline_tests.salesforce.rotating import PRODUCTION, SANDBOX, Rotating, by_browser, connected_to, rotating
+from sync_pipeline_tests.salesforce.logins.rotating import (
+    PRODUCTION,
+    SANDBOX,
+    Rotating,
+    by_browser,
+    connected_to,
+    rotating,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,11 @@ import pytest
 from sync_pipeline import http
 from sync_pipeline.errors import ConfigurationError, ReconnectError, TransientError
 from sync_pipeline.progress import watched
-from sync_pipeline.salesforce import bulk, jobs
+from sync_pipeline.salesforce import jobs
 from sync_pipeline.salesforce.client import Client
-from sync_pipeline.salesforce.login import Token
-from sync_pipeline.salesforce.pages import Result
+from sync_pipeline.salesforce.logins.login import Token
+from sync_pipeline.salesforce.reads import bulk
+from sync_pipeline.salesforce.reads.pages import Result
 from sync_pipeline.salesforce.session import SalesforceSession
 from sync_pipeline_tests.salesforce.scripted import Reply, Request, Server, serving
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sync_pipeline.errors import ConfigurationError, ReconnectError, TransientError
-from sync_pipeline.salesforce.login import log_in
+from sync_pipeline.salesforce.logins.login import log_in
 from sync_pipeline_tests.salesforce.organizations import organization
 from sync_pipeline_tests.salesforce.scripted import Reply, Request, in_turn, serving
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import duckdb
 
 from sync_pipeline.salesforce.describe import ACCOUNT, find_field
-from sync_pipeline.salesforce.reading import Reading, by_rest, folder_beside
+from sync_pipeline.salesforce.reads.reading import Reading, by_rest, folder_beside
 from sync_pipeline.warehouse.load import insert_rows, quote
 from sync_pipeline.warehouse.tables import SALESFORCE_MERGES
 

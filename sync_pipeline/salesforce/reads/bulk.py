@@ -14,7 +14,7 @@ from typing import Literal
 from sync_pipeline.errors import TransientError
 from sync_pipeline.salesforce.client import Client
 from sync_pipeline.salesforce.jobs import finished, job_error, new_job
-from sync_pipeline.salesforce.pages import Result, result_pages
+from sync_pipeline.salesforce.reads.pages import Result, result_pages
 from sync_pipeline.salesforce.session import ApiRefusal, understood
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from sync_pipeline.orgs import Organization
-from sync_pipeline.salesforce.tokens import Grant, Secrets, TokenStore
+from sync_pipeline.salesforce.logins.tokens import Grant, Secrets, TokenStore
 from sync_pipeline_tests.orgs.factory import make_organization
 from sync_pipeline_tests.salesforce.scripted import Reply, Request, serving
 

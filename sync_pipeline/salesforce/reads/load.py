@@ -7,7 +7,6 @@ from datetime import timedelta
 import duckdb
 
 from sync_pipeline.orgs.models import Organization
-from sync_pipeline.salesforce import changes
 from sync_pipeline.salesforce.client import Client
 from sync_pipeline.salesforce.describe import (
     ACCOUNT,
@@ -18,7 +17,8 @@ from sync_pipeline.salesforce.describe import (
     objects_read,
     readable,
 )
-from sync_pipeline.salesforce.reading import Reading
+from sync_pipeline.salesforce.reads import changes
+from sync_pipeline.salesforce.reads.reading import Reading
 from sync_pipeline.warehouse.load import replace_table, transaction
 from sync_pipeline.warehouse.tables import (
     SALESFORCE_ACCOUNTS,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sync_pipeline.errors import ConfigurationError, TransientError
-from sync_pipeline.salesforce import pages
+from sync_pipeline.salesforce.reads import pages
+from sync_pipeline_tests.salesforce.reads.test_bulk import Organization
 from sync_pipeline_tests.salesforce.scripted import Reply, Request
-from sync_pipeline_tests.salesforce.test_bulk import Organization
 
 JOB = "/services/data/v66.0/jobs/query/750x"
 

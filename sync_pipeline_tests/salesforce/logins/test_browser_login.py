@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from sync_pipeline import salesforce
 from sync_pipeline.errors import ConfigurationError, ReconnectError, TransientError
 from sync_pipeline.orgs import Organization
-from sync_pipeline.salesforce.browser_login import StoredLogin
-from sync_pipeline.salesforce.login import log_in
-from sync_pipeline.salesforce.tokens import TokenStore
+from sync_pipeline.salesforce.logins.browser_login import StoredLogin
+from sync_pipeline.salesforce.logins.login import log_in
+from sync_pipeline.salesforce.logins.tokens import TokenStore
 from sync_pipeline_tests.paths import PROJECT
-from sync_pipeline_tests.salesforce.rotating import Rotating, by_browser, connected_to, lost, rotating
+from sync_pipeline_tests.salesforce.logins.rotating import Rotating, by_browser, connected_to, lost, rotating
 from sync_pipeline_tests.salesforce.scripted import Reply
 
 PATH = "/services/data/v66.0/limits"

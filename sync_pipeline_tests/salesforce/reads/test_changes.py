@@ -15,7 +15,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from sync_pipeline import salesforce
 from sync_pipeline.orgs.models import Organization
-from sync_pipeline.salesforce import Client, changes
+from sync_pipeline.salesforce import Client
+from sync_pipeline.salesforce.reads import changes
 from sync_pipeline.warehouse import Warehouse
 from sync_pipeline_tests.salesforce.conftest import Served
 from sync_pipeline_tests.salesforce.organizations import connected

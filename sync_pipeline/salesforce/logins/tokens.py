@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from sync_pipeline import settings
 from sync_pipeline.errors import ConfigurationError, TransientError
-from sync_pipeline.salesforce import keyrings
+from sync_pipeline.salesforce.logins import keyrings
 
 KEYRING, FILE = "keyring", "file"
 

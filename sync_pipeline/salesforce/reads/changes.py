@@ -18,8 +18,8 @@ from datetime import datetime, timedelta
 import duckdb
 
 from sync_pipeline.salesforce.describe import find_field
-from sync_pipeline.salesforce.merges import DELETED, MASTER, forget_other_organizations, merged_away, note_merges
-from sync_pipeline.salesforce.reading import Reading, Rows
+from sync_pipeline.salesforce.reads.merges import DELETED, MASTER, forget_other_organizations, merged_away, note_merges
+from sync_pipeline.salesforce.reads.reading import Reading, Rows
 from sync_pipeline.salesforce.session import ApiRefusal
 from sync_pipeline.warehouse.load import insert_rows, quote, replace_table, transaction
 from sync_pipeline.warehouse.tables import SALESFORCE_READS

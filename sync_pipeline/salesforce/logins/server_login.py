@@ -15,7 +15,7 @@ from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.http import is_loopback, translated
 from sync_pipeline.orgs.models import ClientCredentials, JwtBearer, Organization
 from sync_pipeline.orgs.values import text
-from sync_pipeline.salesforce.oauth import (
+from sync_pipeline.salesforce.logins.oauth import (
     Token,
     base_url,
     body,

@@ -14,8 +14,9 @@ import pytest
 from sync_pipeline import salesforce
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, TransientError
 from sync_pipeline.orgs.models import Organization
-from sync_pipeline.salesforce import Client, pages
-from sync_pipeline.salesforce.pages import Result
+from sync_pipeline.salesforce import Client
+from sync_pipeline.salesforce.reads import pages
+from sync_pipeline.salesforce.reads.pages import Result
 from sync_pipeline_tests.salesforce.conftest import Served
 from sync_pipeline_tests.salesforce.organizations import connected
 from sync_pipeline_tests.sandbox.salesforce import world
@@ -247,7 +248,7 @@ def test_a_page_that_is_not_what_was_announced_is_not_loaded(
 
     salesforce.load_accounts(con, client, org)
     forget(con)
-    monkeypatch.setattr("sync_pipeline.salesforce.reading.download", download)
+    monkeypatch.setattr("sync_pipeline.salesforce.reads.reading.download", download)
     with pytest.raises(error) as caught:
         salesforce.load_accounts(con, client, org)
     assert "yesterday" not in str(caught.value)

@@ -20,9 +20,9 @@ import duckdb
 
 from sync_pipeline.errors import DataError, TransientError
 from sync_pipeline.progress import report
-from sync_pipeline.salesforce.bulk import Operation, download
 from sync_pipeline.salesforce.client import Client
 from sync_pipeline.salesforce.describe import find_field
+from sync_pipeline.salesforce.reads.bulk import Operation, download
 from sync_pipeline.warehouse.load import literal, passing_through, quote
 from sync_pipeline.warehouse.tables import Table
 

@@ -7,9 +7,9 @@ from functools import partial
 
 from sync_pipeline.errors import SyncError
 from sync_pipeline.orgs.models import BrowserLogin, Organization
-from sync_pipeline.salesforce import approvals, browser_login, server_login
-from sync_pipeline.salesforce.oauth import Token
-from sync_pipeline.salesforce.tokens import TokenStore
+from sync_pipeline.salesforce.logins import approvals, browser_login, server_login
+from sync_pipeline.salesforce.logins.oauth import Token
+from sync_pipeline.salesforce.logins.tokens import TokenStore
 
 __all__ = ["Token", "kept_login", "log_in", "login_of", "when_refused"]
 

@@ -12,11 +12,18 @@ import requests
 
 from sync_pipeline.errors import ConfigurationError, GuardStop, ReconnectError, SyncError, TransientError
 from sync_pipeline.orgs import Organization
-from sync_pipeline.salesforce import approvals, callback, connecting
-from sync_pipeline.salesforce.callback import Callback, listening
+from sync_pipeline.salesforce.logins import approvals, callback, connecting
+from sync_pipeline.salesforce.logins.callback import Callback, listening
+from sync_pipeline.salesforce.logins.tokens import Grant, TokenStore
 from sync_pipeline.salesforce.organization import Identity
-from sync_pipeline.salesforce.tokens import Grant, TokenStore
-from sync_pipeline_tests.salesforce.rotating import PRODUCTION, SANDBOX, Rotating, by_browser, connected_to, rotating
+from sync_pipeline_tests.salesforce.logins.rotating import (
+    PRODUCTION,
+    SANDBOX,
+    Rotating,
+    by_browser,
+    connected_to,
+    rotating,
+)
 from sync_pipeline_tests.salesforce.scripted import Reply
 
 REDIRECT = callback.address(1717)

@@ -17,10 +17,10 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked, PasswordDeleteError, PasswordSetError
 
 from sync_pipeline.errors import ConfigurationError, TransientError
-from sync_pipeline.salesforce import tokens
-from sync_pipeline.salesforce.tokens import Grant, Secrets, TokenStore
+from sync_pipeline.salesforce.logins import tokens
+from sync_pipeline.salesforce.logins.tokens import Grant, Secrets, TokenStore
 from sync_pipeline_tests.paths import PROJECT
-from sync_pipeline_tests.salesforce.rotating import PRODUCTION, USER
+from sync_pipeline_tests.salesforce.logins.rotating import PRODUCTION, USER
 
 GRANT = Grant(
     organization="acme",
@@ -259,8 +259,8 @@ WRITER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from sync_pipeline_tests.salesforce.test_tokens import GRANT, HELD
-from sync_pipeline.salesforce.tokens import TokenStore
+from sync_pipeline_tests.salesforce.logins.test_tokens import GRANT, HELD
+from sync_pipeline.salesforce.logins.tokens import TokenStore
 store = TokenStore(Path(sys.argv[1]))
 number = 0
 while True:

@@ -14,7 +14,7 @@ from sync_pipeline.orgs import load_organizations
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline_tests.conftest import Sandbox
 
-DEMO = Path(__file__).parents[2] / "config" / "demo"
+DEMO = Path(__file__).parents[3] / "config" / "demo"
 ACCOUNTS = 'FROM account WHERE org = ? AND NOT "IsDeleted"'
 
 
