@@ -9,7 +9,7 @@ CLIENTS := sync_pipeline_tests/sandbox/salesforce/clients
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui test lint bench schema node-clients python-clients clean
+.PHONY: help install demo ui test test-slow lint bench schema node-clients python-clients clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,8 +29,11 @@ demo: $(INSTALLED) ## sandbox + sync of the three demo organizations; everything
 ui: $(INSTALLED) ## sandbox + Dagster UI on the demo organizations, until Ctrl-C
 	@$(BIN)/sync-pipeline demo --ui
 
-test: $(INSTALLED) ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(INSTALLED) ## the test suite, without the long grids
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: $(INSTALLED) ## the long grids: every fault at every call of a sync, random histories, large data
+	$(BIN)/python -m pytest -n 2 --dist load -m slow
 
 lint: $(INSTALLED) ## ruff, strict typing
 	$(BIN)/ruff check .
