@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from sync_pipeline.cli.orgs import load
+from sync_pipeline.cli.orgs import load, the_organization
 from sync_pipeline.cli.output import out, print_json
 from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.preflight import Line, look
@@ -17,11 +17,8 @@ def show(name: str, *, as_json: bool) -> int:
     if name in loaded.broken:
         code = ConfigurationError.exit_code
         found = iter([Line("configuration", False, str(problem), exit_code=code) for problem in loaded.broken[name]])
-    elif name in loaded.organizations:
-        found = look(loaded.organizations[name])
     else:
-        known = ", ".join(sorted({*loaded.organizations, *loaded.broken})) or "none yet"
-        raise ConfigurationError(f"There is no organization {name}.", next_step=f"Those there are: {known}.")
+        found = look(the_organization(name))
     lines = list(found if as_json else _printed(found))
     problems = [line for line in lines if not line.ok]
     if as_json:

@@ -8,7 +8,7 @@ import webbrowser
 from contextlib import ExitStack, suppress
 
 from sync_pipeline import salesforce
-from sync_pipeline.cli.orgs import load
+from sync_pipeline.cli.orgs import load, the_organization
 from sync_pipeline.cli.output import err, out
 from sync_pipeline.errors import ConfigurationError, SyncError
 from sync_pipeline.orgs import Organization
@@ -21,7 +21,7 @@ from sync_pipeline.salesforce.organization import Identity, recorded_here
 
 def connect(name: str, *, browser: bool, port: int, yes: bool) -> int:
     """Let a person log in by browser and keep the login; where none has to be kept, try the login. Returns 0."""
-    org = _organization(name)
+    org = the_organization(name)
     if not isinstance(org.salesforce.login, BrowserLogin):
         return _try(org)
     place()  # a wrong $SYNC_PIPELINE_TOKENS is better found before a person has logged in
@@ -61,16 +61,6 @@ def disconnect(name: str) -> int:
         return 0
     out.print(connecting.disconnect(name, org), markup=False)
     return 0
-
-
-def _organization(name: str) -> Organization:
-    loaded = load()
-    if name in loaded.broken:
-        raise ConfigurationError("\n".join(str(problem) for problem in loaded.broken[name]))
-    if name not in loaded.organizations:
-        known = ", ".join(sorted({*loaded.organizations, *loaded.broken})) or "none yet"
-        raise ConfigurationError(f"There is no organization {name}.", next_step=f"Those there are: {known}.")
-    return loaded.organizations[name]
 
 
 def _try(org: Organization) -> int:

@@ -8,7 +8,7 @@ from sync_pipeline.assets.organizations import overview
 from sync_pipeline.cli.instance import open_instance
 from sync_pipeline.cli.output import err, out, print_error, print_json
 from sync_pipeline.errors import ConfigurationError
-from sync_pipeline.orgs import Loaded, load_organizations
+from sync_pipeline.orgs import Loaded, Organization, load_organizations
 from sync_pipeline.settings import config_dir
 
 
@@ -21,6 +21,17 @@ def load() -> Loaded:
             next_step="Name the folder with --config or $SYNC_PIPELINE_CONFIG, or start in the project's folder.",
         )
     return load_organizations(folder)
+
+
+def the_organization(name: str) -> Organization:
+    """One organization by its name; ConfigurationError where there is none, or where its file has problems."""
+    loaded = load()
+    if name in loaded.broken:
+        raise ConfigurationError("\n".join(str(problem) for problem in loaded.broken[name]))
+    if name not in loaded.organizations:
+        known = ", ".join(sorted({*loaded.organizations, *loaded.broken})) or "none yet"
+        raise ConfigurationError(f"There is no organization {name}.", next_step=f"Those there are: {known}.")
+    return loaded.organizations[name]
 
 
 def show(*, as_json: bool) -> int:

@@ -7,7 +7,7 @@ from shlex import quote
 from typing import Any
 
 from sync_pipeline import salesforce
-from sync_pipeline.cli.orgs import load
+from sync_pipeline.cli.orgs import the_organization
 from sync_pipeline.cli.output import out, print_json
 from sync_pipeline.errors import ConfigurationError, SyncError
 from sync_pipeline.orgs import Organization
@@ -29,7 +29,7 @@ def write(name: str, target: Path, *, as_json: bool) -> int:
         ConfigurationError: no such organization, or its file is broken; or the target can't be the file's name or be
             written.
     """
-    org = _organization(name)
+    org = the_organization(name)
     file = _file(org, target)
     described, unasked = _described(org)
     text = salesforce.least_permission_set(org, described).xml()
@@ -46,16 +46,6 @@ def write(name: str, target: Path, *, as_json: bool) -> int:
     else:
         _tell(file, unasked, commands)
     return 0
-
-
-def _organization(name: str) -> Organization:
-    loaded = load()
-    if name in loaded.broken:
-        raise ConfigurationError("\n".join(str(problem) for problem in loaded.broken[name]))
-    if name not in loaded.organizations:
-        known = ", ".join(sorted({*loaded.organizations, *loaded.broken})) or "none yet"
-        raise ConfigurationError(f"There is no organization {name}.", next_step=f"Those there are: {known}.")
-    return loaded.organizations[name]
 
 
 def _file(org: Organization, target: Path) -> Path:
