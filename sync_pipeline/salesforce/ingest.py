@@ -15,7 +15,7 @@ import pandas as pd
 from sync_pipeline.errors import TransientError
 from sync_pipeline.salesforce.client import Client
 from sync_pipeline.salesforce.jobs import finished, new_job, state_of
-from sync_pipeline.salesforce.session import ApiRefusal
+from sync_pipeline.salesforce.session import ApiRefusal, understood
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,8 @@ def _collection(client: Client, object_name: str, rows: pd.DataFrame) -> pd.Data
             f"Salesforce did not answer each of {len(rows)} records written.",
             next_step="Sync again: it reads what is there.",
         )
-    return _answered(rows, [_first_error(result) for result in results])
+    with understood("a write of collections"):
+        return _answered(rows, [_first_error(result) for result in results])
 
 
 def _first_error(result: dict[str, object]) -> Answer:
@@ -106,8 +107,13 @@ def _upload(client: Client, object_name: str, rows: pd.DataFrame) -> str:
         settings = {"object": object_name, "operation": "update", "lineEnding": "LF", "columnDelimiter": "COMMA"}
         path = new_job(client, "ingest", settings)
         try:
-            # Answers 201 without a body.
-            client.session.put(f"{client.data_url}{path}/batches", data=body, headers={"Content-Type": "text/csv"})
+            url = f"{client.data_url}{path}/batches"
+            answer = client.session.put(url, data=body, headers={"Content-Type": "text/csv"})
+            if answer.status_code != 201:  # somebody answers for Salesforce: what was uploaded has not arrived
+                raise TransientError(
+                    f"Salesforce's answer to an upload is HTTP {answer.status_code}, not 201; no row of it was written.",
+                    next_step="Sync again; if it happens again, see whether a proxy answers for Salesforce.",
+                )
         except ApiRefusal:
             # A job takes one upload: if its answer was lost, the repeated one is refused. Nothing is processed yet.
             if last:

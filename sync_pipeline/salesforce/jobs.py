@@ -41,6 +41,11 @@ def finished(client: Client, path: str) -> dict[str, Any]:
         job = state_of(client, path)
         if job["state"] in ("JobComplete", "Failed", "Aborted"):
             return job
+        if job["state"] == "Open":  # it was closed, or so it was answered: nobody works on it
+            raise TransientError(
+                f"Salesforce did not close the Bulk job {job.get('id')}; no row of it was written.",
+                next_step="Sync again.",
+            )
         if time.monotonic() > give_up:
             client.call("PATCH", path, json={"state": "Aborted"})
             raise TransientError(
