@@ -87,6 +87,7 @@ class SalesforceSession(ApiSession):
         self._token = log_in()
         self.instance_url = self._token.instance_url
         self.organization_id = self._token.organization_id
+        self.user_id = self._token.user_id
         if is_loopback(urlsplit(self.instance_url).hostname or ""):
             self.headers["Accept-Encoding"] = "identity"  # compressing costs more than it saves on the same machine
         else:

@@ -75,7 +75,7 @@ class StoredLogin:
             raise _dead(self._org, held.refused)
         self._given = held.access_token
         instance = trusted_instance(self._org, grant.login_url, held.instance_url)
-        return Token(held.access_token, instance, grant.organization_id)
+        return Token(held.access_token, instance, grant.organization_id, grant.user_id)
 
 
 def connected(org: Organization, store: TokenStore) -> Grant:

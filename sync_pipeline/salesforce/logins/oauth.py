@@ -31,12 +31,13 @@ class Token:
     """A session at one instance. The access token is a secret and stays out of the representation.
 
     Attributes:
-        organization_id: 18 characters; None where the answer does not name it (Salesforce's always does).
+        organization_id, user_id: 18 characters; None where the answer does not name them (Salesforce's always does).
     """
 
     access_token: str = field(repr=False)
     instance_url: str
     organization_id: str | None = None
+    user_id: str | None = None
 
 
 def base_url(org: Organization) -> str:
@@ -84,7 +85,7 @@ def token_from(org: Organization, base: str, answer: dict[str, Any], status: int
     access_token, instance_url = answer.get("access_token"), answer.get("instance_url")
     if not isinstance(access_token, str) or not isinstance(instance_url, str):
         raise not_salesforce(org, status)
-    return Token(access_token, trusted_instance(org, base, instance_url), identity(answer)[0])
+    return Token(access_token, trusted_instance(org, base, instance_url), *identity(answer))
 
 
 def identity(answer: dict[str, Any]) -> tuple[str | None, str | None]:

@@ -32,7 +32,7 @@ OVERLAP = timedelta(minutes=20)
 TRACES_LAST = timedelta(days=14)
 """Deletions can be asked for 15 days back; a day less, so that the overlap fits."""
 
-_STATE = "SELECT organization_id, fields, read_until, whole_read_at FROM salesforce_reads WHERE object = ?"
+_STATE = "SELECT organization_id, user_id, fields, read_until, whole_read_at FROM salesforce_reads WHERE object = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class _Last:
     """The last read, as `salesforce_reads` has it."""
 
     organization_id: str | None
+    user_id: str | None
     fields: str
     read_until: datetime | None
     whole_read_at: datetime
@@ -107,6 +108,8 @@ def _why_whole(
         return "it was not read before"
     if last.organization_id != organization_id:
         return "the last read was of another Salesforce organization"
+    if last.user_id != reading.client.session.user_id:
+        return "the last read was as another user, who may see other records"
     if last.fields != ", ".join(reading.fields):
         return "other fields are asked for than in the last read"
     if formulas := reading.formulas:
@@ -136,12 +139,13 @@ def _read_whole(con: duckdb.DuckDBPyConnection, reading: Reading, organization_i
         insert_rows(
             con,
             SALESFORCE_READS,
-            """SELECT $object AS object, $organization_id AS organization_id, $fields AS fields, $until AS read_until,
-                coalesce($until, now()::TIMESTAMP) AS whole_read_at, $why AS why_whole, $count AS changed, 0 AS removed
+            """SELECT $object AS object, $organization_id AS organization_id, $user_id AS user_id, $fields AS fields,
+                $until AS read_until, coalesce($until, now()::TIMESTAMP) AS whole_read_at, $why AS why_whole, $count AS changed, 0 AS removed
             """,
             {
                 "object": reading.object_name,
                 "organization_id": organization_id,
+                "user_id": reading.client.session.user_id,
                 "fields": ", ".join(reading.fields),
                 "until": until,
                 "why": why,

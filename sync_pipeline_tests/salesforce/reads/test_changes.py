@@ -183,6 +183,14 @@ def test_another_organization_makes_a_whole_read(
     assert how(con)[0] == "the last read was of another Salesforce organization"
 
 
+def test_another_user_makes_a_whole_read(con: duckdb.DuckDBPyConnection, client: Client, org: Organization) -> None:
+    load(con, client, org)
+    assert client.session.user_id == world.USER
+    con.execute("UPDATE salesforce_reads SET user_id = ?", [world.LEAVER])
+    load(con, client, org)
+    assert how(con)[0] == "the last read was as another user, who may see other records"
+
+
 def test_the_ledger_of_another_organization_is_emptied(
     con: duckdb.DuckDBPyConnection, client: Client, org: Organization
 ) -> None:
