@@ -140,7 +140,8 @@ def _read_whole(con: duckdb.DuckDBPyConnection, reading: Reading, organization_i
             con,
             SALESFORCE_READS,
             """SELECT $object AS object, $organization_id AS organization_id, $user_id AS user_id, $fields AS fields,
-                $until AS read_until, coalesce($until, now()::TIMESTAMP) AS whole_read_at, $why AS why_whole, $count AS changed, 0 AS removed
+                $until AS read_until, coalesce($until, now()::TIMESTAMP) AS whole_read_at, $why AS why_whole,
+                $count AS changed, 0 AS removed
             """,
             {
                 "object": reading.object_name,
