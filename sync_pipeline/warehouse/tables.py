@@ -308,7 +308,7 @@ REPLACED_CONTACTS = Table(
         _C("billing_customer_id", "VARCHAR", "Billing customer."),
         _C("platform_contact_id", "VARCHAR", "The id the contact had on the platform."),
         _C("email", "VARCHAR", "Its e-mail address.", personal=True),
-        _C("contact", "JSON", "The contact as the platform gave it.", personal=True),
+        _C("contact", "JSON", "The contact as the platform gave it before Salesforce's.", personal=True),
         _C("replaced_at", "TIMESTAMP", "When it was replaced (UTC)."),
     ),
 )

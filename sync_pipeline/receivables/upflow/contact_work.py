@@ -109,7 +109,7 @@ def _groups(con: duckdb.DuckDBPyConnection, plan: pd.DataFrame) -> Iterator[list
         for customer_id, contact in con.execute(
             """
             SELECT billing_customer_id, contact FROM replaced_contacts
-            WHERE billing_customer_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY platform_contact_id
+            WHERE billing_customer_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY replaced_at, platform_contact_id
             """,
             [list(by_id)],
         ).fetchall():
@@ -169,7 +169,15 @@ def _save_replaced(con: duckdb.DuckDBPyConnection, read: list[tuple[Wanted, list
     if not saved:
         return
     customers, ids, emails, contacts = (list(column) for column in zip(*saved, strict=True))
-    con.execute("DELETE FROM replaced_contacts WHERE platform_contact_id IN (SELECT unnest(?::VARCHAR[]))", [ids])
+    # A contact that a restore brought back, and broke off, has another id than when it was saved.
+    con.execute(
+        """
+        DELETE FROM replaced_contacts
+        WHERE platform_contact_id IN (SELECT unnest($ids::VARCHAR[]))
+            OR email <> '' AND (billing_customer_id, email) IN (SELECT (unnest($customers), unnest($emails)))
+        """,
+        {"customers": customers, "ids": ids, "emails": emails},
+    )
     con.execute(
         "INSERT INTO replaced_contacts SELECT unnest(?), unnest(?), unnest(?), unnest(?), ?",
         [customers, ids, emails, contacts, datetime.now(UTC).replace(tzinfo=None)],

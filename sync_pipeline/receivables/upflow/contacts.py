@@ -5,7 +5,7 @@ write that was answered but never recorded is not repeated, and a contact is nev
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ class Wanted:
     removals: list[Row] = field(default_factory=list)
     restore: bool = False
     saved: list[Json] = field(default_factory=list)
-    """Of a restore: the billing system's contacts as they were."""
+    """The billing system's contacts as they were when they were replaced, the latest last."""
     keep: set[str] = field(default_factory=set)
     """Salesforce ids of further contacts that are known to be right."""
     replaces: bool = False
@@ -47,15 +47,34 @@ def is_salesforces(contact: Json) -> bool:
 
 
 def to_be_replaced(wanted: Wanted, current: Sequence[Json]) -> list[Json]:
-    """The billing system's contacts that `carry_out` removes or overwrites; to be saved before it runs."""
+    """The billing system's contacts that `carry_out` removes or overwrites; to be saved before it runs.
+
+    As they are now, but whose role of the main contact an earlier sync took, and broke off, is saved with it.
+    """
     if not wanted.imports:
         return []
     addresses = {row["email"] for row in wanted.imports}
+    main = _billing_main(wanted.saved, current)
     return [
-        contact
+        {**contact, "isMain": True} if main and _is_same(contact, main) else contact
         for contact in current
         if not is_salesforces(contact) and (wanted.replaces or address_of(contact) in addresses)
     ]
+
+
+def _billing_main(saved: Sequence[Json], current: Iterable[Json]) -> Json | None:
+    """The main contact as far as the billing system is concerned: who has the role now, or else had it last.
+
+    A Salesforce contact takes the role from those that still stand, so that they don't have it says nothing.
+    """
+    standing = [contact for contact in current if not is_salesforces(contact)]
+    return next((contact for contact in (*standing, *reversed(saved)) if contact.get("isMain")), None)
+
+
+def _is_same(one: Json, other: Json) -> bool:
+    """Whether both are one contact: a contact that was brought back has another id, but no two have one address."""
+    address = address_of(one)
+    return one["id"] == other["id"] or (address != "" and address == address_of(other))
 
 
 def carry_out(client: Client, wanted: Wanted, current: Sequence[Json]) -> list[Answer]:
@@ -122,16 +141,22 @@ class _Work:
             self._answer(row, "refused", str(mine["id"]) if mine else None, error)
 
     def restore(self) -> None:
-        """Bring the billing system's contacts back."""
+        """Bring the billing system's contacts back, and their role to the one that a Salesforce contact took it from."""
+        main = _billing_main(self._wanted.saved, self._current.values())
         for saved in self._wanted.saved:
+            is_main = main is not None and _is_same(saved, main)
             target = {"externalId": None, **writable(saved)}
+            if saved.get("isMain"):
+                target["isMain"] = is_main
             try:
                 holder = self._holder(address_of(saved), besides=None)
                 if holder is None:
                     made = self._client.create_contact(self._wanted.customer_id, filled(target))
                     self._done.add(str(made.get("id")))
                 else:
-                    if is_salesforces(holder):
+                    if not is_salesforces(holder):  # it still stands, and may have changed since it was saved
+                        target = {**writable(holder), "isMain": True}
+                    if is_salesforces(holder) or (is_main and not holder.get("isMain")):
                         self._client.update_contact(self._wanted.customer_id, str(holder["id"]), filled(target))
                     self._done.add(str(holder["id"]))
             except Refused as error:
