@@ -100,6 +100,7 @@ def load_users(con: duckdb.DuckDBPyConnection, client: Client, org: Organization
     """
     if not org.imports.owners:
         return _emptied(con, SALESFORCE_USERS, USER)
+    readable(client, org, USER)
     reading = Reading(client, USER, SALESFORCE_USERS, "user_id", "users read", by_rest=True)
     reading.columns = {
         "user_id": reading.column("Id"),

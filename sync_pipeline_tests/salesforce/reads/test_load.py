@@ -289,3 +289,10 @@ def test_a_hidden_standard_field_is_named(con: duckdb.DuckDBPyConnection, served
     with pytest.raises(ConfigurationError, match=r"Contact\.Email is read of every record, but hidden"):
         salesforce.load_contacts(con, client, org)
     assert salesforce.load_accounts(con, client, org) == 3
+
+
+def test_a_hidden_field_of_users_is_named(con: duckdb.DuckDBPyConnection, served: Served, client: Client) -> None:
+    served.change("User", "Email", hidden=True)
+    org = connected(served.url, served.ca_file, **{"import": {"owners": True}})
+    with pytest.raises(ConfigurationError, match=r"User\.Email is read of every record, but hidden"):
+        salesforce.load_users(con, client, org)
