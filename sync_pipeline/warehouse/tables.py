@@ -121,7 +121,11 @@ SALESFORCE_READS = Table(
         _C("object", "VARCHAR", "Account, Contact or User."),
         _C("organization_id", "VARCHAR", "Organization it was read from."),
         _C("user_id", "VARCHAR", "Salesforce user it was read as; another may see other records."),
-        _C("fields", "VARCHAR", "Fields that were read; other fields make the next read a whole one."),
+        _C(
+            "fields",
+            "VARCHAR",
+            "Columns and the fields that filled them; where they differ, the next read is a whole one.",
+        ),
         _C("read_until", "TIMESTAMP", "Changes before this moment of Salesforce's clock (UTC) are in the table."),
         _C("whole_read_at", "TIMESTAMP", "When every record was last read (UTC)."),
         _C("why_whole", "VARCHAR", "Why the last read was a whole one; null where it read changes only."),

@@ -110,8 +110,8 @@ def _why_whole(
         return "the last read was of another Salesforce organization"
     if last.user_id != reading.client.session.user_id:
         return "the last read was as another user, who may see other records"
-    if last.fields != ", ".join(reading.fields):
-        return "other fields are asked for than in the last read"
+    if last.fields != reading.content:
+        return "other fields are asked for, or for another purpose, than in the last read"
     if formulas := reading.formulas:
         return f"{reading.object_name}.{formulas[0]} is a formula field, whose changes leave no trace"
     if now is None or last.read_until is None:
@@ -147,7 +147,7 @@ def _read_whole(con: duckdb.DuckDBPyConnection, reading: Reading, organization_i
                 "object": reading.object_name,
                 "organization_id": organization_id,
                 "user_id": reading.client.session.user_id,
-                "fields": ", ".join(reading.fields),
+                "fields": reading.content,
                 "until": until,
                 "why": why,
                 "count": count,

@@ -91,6 +91,11 @@ class Reading:
         found = ((name, find_field(self.client, self.object_name, name)) for name in self.fields)
         return [name for name, entry in found if entry and entry.get("calculated")]
 
+    @property
+    def content(self) -> str:
+        """What each column of the table is made of. The same fields can fill other columns: the rows are others then."""
+        return ", ".join(f"{name}: {expression}" for name, expression in self.columns.items())
+
     def soql(self, *more: str, where: str | None = None) -> str:
         """The query for the object's fields and `more` of them."""
         condition = f" WHERE {where}" if where else ""

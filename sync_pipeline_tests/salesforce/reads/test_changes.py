@@ -141,6 +141,41 @@ def test_other_fields_make_a_whole_read(
     assert why in (how(con)[0] or "")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            {"identifier": {"billing_field": "id", "salesforce_field": "Name"}},
+            {"identifier": {"billing_field": "id", "salesforce_field": "Id"}},
+        ),
+        (
+            {"import": {"account_fields": {"Website": "W"}}},
+            {
+                "import": {"account_fields": {"Website": "W"}},
+                "export": {"portal_link": {"salesforce_field": "Website"}},
+            },
+        ),
+    ],
+)
+def test_the_same_fields_in_other_columns_make_a_whole_read(
+    before: dict[str, Any],
+    after: dict[str, Any],
+    con: duckdb.DuckDBPyConnection,
+    whole: duckdb.DuckDBPyConnection,
+    served: Served,
+    client: Client,
+) -> None:
+    with served.state.transaction() as db:  # longer ago than the overlap, so that reading changes would not bring them
+        db.execute('UPDATE account SET "Website" = \'https://acme.example\' WHERE "Id" = ?', (world.ACME,))
+        db.execute("UPDATE account SET \"SystemModstamp\" = '2024-02-01T00:00:00.000Z'")
+    salesforce.load_accounts(con, client, connected(served.url, served.ca_file, **before))
+    other = connected(served.url, served.ca_file, **after)
+    salesforce.load_accounts(con, client, other)
+    salesforce.load_accounts(whole, client, other)
+    assert contents(con) == contents(whole)
+    assert "other fields are asked for" in (how(con)[0] or "")
+
+
 def test_formula_fields_are_read_whole_every_time(
     con: duckdb.DuckDBPyConnection, served: Served, client: Client
 ) -> None:
