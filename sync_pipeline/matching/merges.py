@@ -11,16 +11,7 @@ it empty on purpose; the reason then says where the identifier went.
 from __future__ import annotations
 
 from sync_pipeline.matching.comparison import Comparison, Step
-
-_SURVIVORS = """
-    WITH RECURSIVE chain AS (
-        SELECT merged_account_id, identifier, survivor_id FROM warehouse.main.salesforce_merges
-        UNION
-        SELECT chain.merged_account_id, chain.identifier, merge.survivor_id
-        FROM chain JOIN warehouse.main.salesforce_merges AS merge ON merge.merged_account_id = chain.survivor_id
-    )
-    FROM chain ANTI JOIN warehouse.main.salesforce_merges AS merge ON merge.merged_account_id = chain.survivor_id"""
-"""An account can be merged away after it survived another merge: the last of the chain counts."""
+from sync_pipeline.warehouse.ledger import SURVIVORS
 
 
 def merge_steps(comparison: Comparison) -> list[Step]:
@@ -36,7 +27,7 @@ def _merged(comparison: Comparison) -> str:
     led = "merged_account_id" if comparison.by_account_id else "identifier"
     return f"""
         SELECT {comparison.key(led)} AS key, min(merged_account_id) AS merged_account_id, min(survivor_id) AS survivor_id
-        FROM ({_SURVIVORS}) WHERE NOT is_blank({led}) GROUP BY 1
+        FROM ({SURVIVORS}) WHERE NOT is_blank({led}) GROUP BY 1
         HAVING count(DISTINCT survivor_id) = 1"""
 
 

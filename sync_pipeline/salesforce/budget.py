@@ -18,7 +18,11 @@ from sync_pipeline.orgs.models import ApiBudget
 
 log = logging.getLogger(__name__)
 
-_USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
+LIMIT_INFO = "Sforce-Limit-Info"
+"""The header; every answer that is counted has it."""
+
+_USAGE = re.compile(r"(?<![\w-])api-usage=(\d+)/(\d+)")
+"""Not `per-app-api-usage`, which may stand beside it."""
 
 
 @dataclass
@@ -65,7 +69,7 @@ class Budget:
 
     def heard(self, response: requests.Response) -> None:
         """After each answer."""
-        found = _USAGE.search(response.headers.get("Sforce-Limit-Info", ""))
+        found = _USAGE.search(response.headers.get(LIMIT_INFO, ""))
         if found is None:  # the list of versions and the login are not counted
             return
         with self._lock:  # result pages are read by several threads

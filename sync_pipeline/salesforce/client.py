@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +36,15 @@ def session_of(org: Organization, log_in: Callable[[], Token]) -> SalesforceSess
     ca_file = str(org.path(org.salesforce.ca_file)) if org.salesforce.ca_file else None
     budget = Budget(org.salesforce.api_budget, org.where("salesforce", "api_budget"))
     return SalesforceSession(log_in, ca_file=ca_file, budget=budget, when_refused=when_refused(org))
+
+
+@dataclass(frozen=True, slots=True)
+class Deletions:
+    """Ids of deleted records; from when on Salesforce knows deletions, and up to when it knew them all (UTC)."""
+
+    ids: list[str]
+    earliest: datetime | None = None
+    covered: datetime | None = None
 
 
 class Client:
@@ -106,8 +116,8 @@ class Client:
         with understood("a count"):
             return int(answer["totalSize"])
 
-    def deleted(self, object_name: str, since: datetime, until: datetime) -> tuple[list[str], datetime | None]:
-        """Ids of records deleted between two moments (UTC, whole minutes), and from when on Salesforce knows deletions.
+    def deleted(self, object_name: str, since: datetime, until: datetime) -> Deletions:
+        """What was deleted between two moments (UTC, whole minutes).
 
         Source: REST API Developer Guide, "sObject Get Deleted"; deletions are known for 15 days.
 
@@ -117,8 +127,12 @@ class Client:
         window = {"start": f"{since:%Y-%m-%dT%H:%M:%S}+00:00", "end": f"{until:%Y-%m-%dT%H:%M:%S}+00:00"}
         answer = self.call("GET", f"/sobjects/{object_name}/deleted/", params=window)
         with understood("what was deleted"):
-            earliest = answer.get("earliestDateAvailable")
-            return [str(item["id"]) for item in answer["deletedRecords"]], _utc(earliest) if earliest else None
+            earliest, covered = answer.get("earliestDateAvailable"), answer.get("latestDateCovered")
+            return Deletions(
+                [str(item["id"]) for item in answer["deletedRecords"]],
+                _utc(earliest) if earliest else None,
+                _utc(covered) if covered else None,
+            )
 
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """Send one request to `path` below `/services/data/vXX.X` and return the JSON it answers."""

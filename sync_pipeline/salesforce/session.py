@@ -17,7 +17,7 @@ import requests
 from sync_pipeline.errors import ConfigurationError, LimitReached, ReconnectError, SyncError, TransientError
 from sync_pipeline.http import RETRIED_STATUSES, ApiSession, is_loopback, translated
 from sync_pipeline.orgs.models import ApiBudget
-from sync_pipeline.salesforce.budget import Budget
+from sync_pipeline.salesforce.budget import LIMIT_INFO, Budget
 from sync_pipeline.salesforce.logins.oauth import Token
 
 log = logging.getLogger(__name__)
@@ -139,6 +139,8 @@ class SalesforceSession(ApiSession):
     def _heard(self, response: requests.Response, *args: Any, **kwargs: Any) -> None:
         """After each answer, those included that lead to another try."""
         self.budget.heard(response)
+        if LIMIT_INFO not in response.headers:  # not Salesforce's API, but a proxy, whose clock is another
+            return
         with suppress(ValueError):  # an answer without a date, or with none that can be read
             said = email.utils.parsedate_to_datetime(response.headers.get("Date", ""))
             self._clock = said.astimezone(UTC).replace(tzinfo=None), time.monotonic()

@@ -17,10 +17,11 @@ from datetime import datetime, timedelta
 
 import duckdb
 
+from sync_pipeline.salesforce.client import Deletions
 from sync_pipeline.salesforce.describe import find_field
 from sync_pipeline.salesforce.reads.merges import DELETED, MASTER, forget_other_organizations, merged_away, note_merges
 from sync_pipeline.salesforce.reads.reading import Reading, Rows
-from sync_pipeline.salesforce.session import ApiRefusal
+from sync_pipeline.salesforce.session import CLOCK_SECONDS, ApiRefusal
 from sync_pipeline.warehouse.load import insert_rows, quote, replace_table, transaction
 from sync_pipeline.warehouse.tables import SALESFORCE_READS
 
@@ -161,37 +162,39 @@ def _read_changes(con: duckdb.DuckDBPyConnection, reading: Reading, window: _Win
     Two requests tell what was deleted and how much changed; only where something did are records read.
     """
     traces = [name for name in (DELETED, MASTER) if find_field(reading.client, reading.object_name, name)]
-    gone: list[str] = []
-    if DELETED in traces:
-        try:
-            known = _deleted_ids(reading, window)
-        except ApiRefusal as refusal:
-            return f"Salesforce does not say what was deleted ({refusal.code})"
-        if known is None:
-            return "Salesforce no longer knows all that was deleted since the last read"
-        gone = known
     deleted_too = DELETED in traces
+    try:
+        deletions = _deletions(reading, window) if deleted_too else Deletions([])
+    except ApiRefusal as refusal:
+        return f"Salesforce does not say what was deleted ({refusal.code})"
+    if deletions.earliest is not None and deletions.earliest > _minute(window.since):
+        return "Salesforce no longer knows all that was deleted since the last read"
+    # What Salesforce did not know yet is asked for next time.
+    until = min(window.until, deletions.covered or window.until)
     if reading.by_rest or reading.client.count(reading.object_name, window.soql, deleted_too=deleted_too):
         soql = reading.soql(*traces, where=window.soql)
         with reading.rows(con, soql, deleted_too=deleted_too) as rows, transaction(con):
-            removed = _take_away(con, reading, gone)
+            removed = _take_away(con, reading, deletions.ids)
             changed, replaced = _bring(con, reading, rows, traces)
-            _note(con, reading, window, changed, removed + replaced)
+            _note(con, reading, until, changed, removed + replaced)
     else:
         with transaction(con):
-            _note(con, reading, window, 0, _take_away(con, reading, gone))
+            _note(con, reading, until, 0, _take_away(con, reading, deletions.ids))
     return None
 
 
-def _deleted_ids(reading: Reading, window: _Window) -> list[str] | None:
-    """Ids of records deleted in the window; None where Salesforce's memory of deletions begins later than it.
+def _deletions(reading: Reading, window: _Window) -> Deletions:
+    """What was deleted in the window.
 
     Salesforce leaves out the seconds. What was deleted in the minute that is not over yet is found by its stamp, or
     next time: that a deletion moves the stamp is not documented (†), which is why deletions are asked for as well.
     """
-    since, until = (moment.replace(second=0, microsecond=0) for moment in (window.since, window.until))
-    ids, earliest = reading.client.deleted(reading.object_name, since, until)
-    return None if earliest is not None and earliest > since else ids
+    until = _minute(window.until - timedelta(seconds=CLOCK_SECONDS))  # not ahead of now, which may be refused
+    return reading.client.deleted(reading.object_name, _minute(window.since), until)
+
+
+def _minute(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)
 
 
 def _take_away(con: duckdb.DuckDBPyConnection, reading: Reading, ids: list[str]) -> int:
@@ -220,10 +223,10 @@ def _bring(con: duckdb.DuckDBPyConnection, reading: Reading, rows: Rows, traces:
     return changed, max(old - new, 0)
 
 
-def _note(con: duckdb.DuckDBPyConnection, reading: Reading, window: _Window, changed: int, removed: int) -> None:
+def _note(con: duckdb.DuckDBPyConnection, reading: Reading, until: datetime, changed: int, removed: int) -> None:
     con.execute(
         "UPDATE salesforce_reads SET read_until = ?, why_whole = NULL, changed = ?, removed = ? WHERE object = ?",
-        [window.until, changed, removed, reading.object_name],
+        [until, changed, removed, reading.object_name],
     )
 
 

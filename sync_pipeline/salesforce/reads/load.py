@@ -18,6 +18,7 @@ from sync_pipeline.salesforce.describe import (
     readable,
 )
 from sync_pipeline.salesforce.reads import changes
+from sync_pipeline.salesforce.reads.merges import move_contacts
 from sync_pipeline.salesforce.reads.reading import Reading
 from sync_pipeline.warehouse.load import replace_table, transaction
 from sync_pipeline.warehouse.tables import (
@@ -89,7 +90,9 @@ def load_contacts(con: duckdb.DuckDBPyConnection, client: Client, org: Organizat
         "created_at": reading.column("CreatedDate"),
         "modified_at": reading.column("SystemModstamp"),
     }
-    return _read(con, reading, org)
+    count = _read(con, reading, org)
+    move_contacts(con)
+    return count
 
 
 def load_users(con: duckdb.DuckDBPyConnection, client: Client, org: Organization) -> int:

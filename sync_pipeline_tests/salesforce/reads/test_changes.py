@@ -114,6 +114,36 @@ def test_what_is_gone_goes(
     assert how(con, "Contact")[2] == (0 if gone in ("merge", "purge") else 1)
 
 
+@pytest.mark.parametrize("first", ["accounts", "contacts"])
+def test_contacts_follow_a_merge_that_does_not_move_their_stamps(
+    first: str, con: duckdb.DuckDBPyConnection, served: Served, client: Client, org: Organization
+) -> None:
+    load(con, client, org)
+    ((contact, stamp),) = served.state.rows(
+        'SELECT "Id", "SystemModstamp" FROM contact WHERE org = ? AND "AccountId" = ?', world.ORG, world.ACME
+    )
+    merge = {"org": world.ORG, "object": "Account", "winner": world.BETA, "losers": [world.ACME]}
+    assert served.http.post(f"{served.url}/sandbox/merge", json=merge).ok
+    served.state.db.execute('UPDATE contact SET "SystemModstamp" = ? WHERE "Id" = ?', (stamp, contact))
+    steps = [salesforce.load_accounts, salesforce.load_contacts]
+    for step in steps if first == "accounts" else reversed(steps):
+        step(con, client, org)
+    owner = con.execute("SELECT account_id FROM salesforce_contacts WHERE contact_id = ?", [contact]).fetchall()
+    assert owner == [(world.BETA,)]
+
+
+def test_what_salesforce_does_not_know_yet_is_asked_for_again(
+    con: duckdb.DuckDBPyConnection, served: Served, client: Client, org: Organization
+) -> None:
+    load(con, client, org)
+    covered = "2026-01-01T00:00:00.000+0000"
+    body = {"deletedRecords": [], "earliestDateAvailable": None, "latestDateCovered": covered}
+    served.fault(action="status", status=200, body=body, path="Account/deleted")
+    load(con, client, org)
+    until = con.execute("SELECT read_until FROM salesforce_reads WHERE object = 'Account'").fetchall()
+    assert until == [(datetime(2026, 1, 1),)]
+
+
 def test_the_ledger_outlives_the_recycle_bin(
     con: duckdb.DuckDBPyConnection, served: Served, client: Client, org: Organization
 ) -> None:

@@ -110,3 +110,14 @@ def test_one_page_that_fails_ends_all(tmp_path: Path) -> None:
     with pytest.raises(TransientError, match="without its number of records"):
         organization.download(tmp_path)
     assert not (tmp_path / "page-00007.csv").exists()
+
+
+def test_a_locator_that_leads_back_to_itself_does_not_go_on_for_ever(tmp_path: Path) -> None:
+    again = Reply(200, '"Id"\n"1"\n"2"\n', {"Sforce-NumberOfRecords": "2", "Sforce-Locator": "1"})
+    none = Reply(404, [{"errorCode": "NOT_FOUND", "message": "none"}])
+
+    def circle(request: Request) -> Reply | None:
+        return none if "resultPages" in request.path else again if "/results" in request.path else None
+
+    with pytest.raises(TransientError, match="counted 6 records, its pages 8"):
+        Organization(circle).download(tmp_path)
