@@ -248,7 +248,8 @@ def test_a_sixth_organization_of_a_user_needs_a_yes(
     assert "org_0 may stop any time" in said.err
     assert check("acme", as_json=False) == 3
     assert "org_0, org_1, org_2, org_3, org_4 and acme" in capsys.readouterr().out
-    judged = dg.materialize([organizations], instance=dg.DagsterInstance.ephemeral(), raise_on_error=False)
+    with dg.DagsterInstance.ephemeral() as instance:
+        judged = dg.materialize([organizations], instance=instance, raise_on_error=False)
     evaluations = {one.check_name: one for one in judged.get_asset_check_evaluations()}
     found = evaluations["users_connect_at_most_five_organizations"]
     assert not found.passed
