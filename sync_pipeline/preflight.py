@@ -193,7 +193,7 @@ def _budget(client: salesforce.Client) -> Iterator[Line]:
         yield Line("salesforce", True, text, sure=False)
         return
     left, most = max(0, budget.limit - budget.used), budget.limit
-    text = f"{left:,} of {most:,} API requests ({left / most:.0%}) are left today"
+    text = f"{left:,} of {most:,} API requests ({100 * left // most} %) are left today"
     for_a_sync = most * budget.settings.stop_percent // 100 - budget.used
     if for_a_sync < CALLS_OF_A_SYNC:
         text += (

@@ -119,6 +119,7 @@ def _lines(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
         ("checks passed", [str(result.checks["passed"]) for result in results]),
         ("checks warned", [str(result.checks["warned"]) for result in results]),
         ("checks failed", [str(result.checks["failed"]) for result in results]),
+        ("accounts read", [result.reads.get("Account", "-").partition(",")[0].partition(":")[0] for result in results]),
         ("Salesforce requests", [f"{result.api_calls:,}" for result in results]),
         ("seconds", [f"{result.seconds:.1f}" for result in results]),
     ]

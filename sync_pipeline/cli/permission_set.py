@@ -62,6 +62,8 @@ def _file(org: Organization, target: Path) -> Path:
             f"{target} does not end in {SUFFIX}, by which Salesforce's tools know a permission set.",
             next_step=f"Name a folder, or {target.parent / (default_name(org) + SUFFIX)}.",
         )
+    if target.is_file():
+        raise ConfigurationError(f"{target} is a file that is there already.", next_step="Name a folder or a new file.")
     return target / f"{default_name(org)}{SUFFIX}"
 
 

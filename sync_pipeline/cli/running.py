@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from sync_pipeline import errors
+from sync_pipeline import errors, salesforce
 from sync_pipeline.assets.building import API_CALLS, CONSEQUENCE
 from sync_pipeline.definitions import build
 from sync_pipeline.masking import mask
@@ -44,6 +44,7 @@ WRITERS = {
     "portal_links": "new portal links",
     "exported_portal_links": "links in Salesforce",
 }
+OBJECTS = ("Account", "Contact", "User")
 PLAN_ROWS_SHOWN = 10
 HARMLESS = {
     *("action", "record", "why", "code", "reason", "is_main", "frees_address", "salesforce_field", "platform_field"),
@@ -69,6 +70,7 @@ class Result:
         plans: of a dry run, the first planned rows by asset.
         checks: how many passed, warned, failed.
         api_calls: how many of the Salesforce organization's daily API requests it took.
+        reads: how each Salesforce object was read, and why.
     """
 
     organization: str
@@ -84,6 +86,7 @@ class Result:
     plans: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     checks: dict[str, int] = field(default_factory=lambda: {"passed": 0, "warned": 0, "failed": 0})
     api_calls: int = 0
+    reads: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """For machines; keys as the attributes."""
@@ -230,6 +233,7 @@ def _read_tables(result: Result, folder: Path) -> None:
         return
     with warehouse.connect() as con:
         result.counts = {name: con.sql(query).fetchall()[0][0] for name, query in COUNTS.items()}
+        result.reads = {name: told for name in OBJECTS if (told := salesforce.how_read(con, name))}
         if result.dry_run:
             tables = {row[0] for row in con.sql("SELECT table_name FROM duckdb_tables()").fetchall()}
             for asset in WRITERS:

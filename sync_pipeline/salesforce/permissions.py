@@ -204,7 +204,15 @@ def _reads_all(org: Organization, asked: _Asked, name: str) -> Iterator[Finding]
         return
     default = asked.sharing[name]
     if name == CONTACT and default == "ControlledByParent":
-        return  # whoever sees the account sees its contacts, and contacts of no account are not read
+        # Whoever sees the account sees its contacts, and contacts of no account are not read. That this holds for accounts
+        # seen by View All Records alone is not documented (†).
+        if granted is not None:
+            yield Finding(
+                "The connected user lacks View All Records on Contact. Contacts follow their accounts here (sharing default "
+                f"{_default(default)}), so it should see them all; to be certain, give it that too. {_granting(org)}",
+                sure=False,
+            )
+        return
     plural = f"{name.lower()}s"
     if default in _READ_BY_ALL:
         yield Finding(

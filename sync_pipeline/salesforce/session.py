@@ -178,6 +178,8 @@ def understood(what: str) -> Iterator[None]:
     """
     try:
         yield
+    except requests.exceptions.JSONDecodeError:  # told by `translated`: a page for people, most often
+        raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise TransientError(
             f"Salesforce's answer to {what} is not what its documentation says ({type(error).__name__}).",

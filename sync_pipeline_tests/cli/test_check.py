@@ -51,7 +51,7 @@ def test_an_administrator_is_ready(place: Workplace) -> None:
     assert [line.area for line in lines] == ["configuration", *["salesforce"] * 6, "billing", "receivables"]
     assert "will be the organization of demo_database from its first sync on" in lines[2].text
     assert "administrator" in lines[3].text
-    assert "API requests (100%) are left today, enough for a sync" in lines[6].text
+    assert "API requests (99 %) are left today, enough for a sync" in lines[6].text
     assert place.sandbox.calls("salesforce", org="database") - before <= 12
 
 
@@ -145,10 +145,10 @@ def test_fields_of_other_objects_are_looked_at_where_one_is_not_there(place: Wor
 @pytest.mark.parametrize(
     ("usage", "code", "sure", "words"),
     [
-        ("70000/100000", 0, True, "30,000 of 100,000 API requests (30%) are left today, enough for a sync."),
-        ("81000/100000", 0, False, "(19%) are left today, enough for a sync; but 80 % are used"),
-        ("94950/100000", 4, True, "5,050 of 100,000 API requests (5%) are left today; a sync may use 50 of them"),
-        ("90/100", 4, True, "10 of 100 API requests (10%) are left today; a sync may use 5 of them"),
+        ("70000/100000", 0, True, "30,000 of 100,000 API requests (30 %) are left today, enough for a sync."),
+        ("81000/100000", 0, False, "(19 %) are left today, enough for a sync; but 80 % are used"),
+        ("94950/100000", 4, True, "5,050 of 100,000 API requests (5 %) are left today; a sync may use 50 of them"),
+        ("90/100", 4, True, "10 of 100 API requests (10 %) are left today; a sync may use 5 of them"),
     ],
 )
 def test_what_is_left_of_the_day(place: Workplace, usage: str, code: int, sure: bool, words: str) -> None:

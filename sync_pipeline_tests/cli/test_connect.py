@@ -133,7 +133,7 @@ def test_connecting_and_disconnecting(there: Rotating, machine: Path, capsys: py
 
     check("acme", as_json=False)
     out = capsys.readouterr().out
-    assert "Connected as sync@acme.example to Acme SA (production, 00D5g000004ABCDEA4) since 20" in out
+    assert "is that of sync@acme.example at Acme SA (production, 00D5g000004ABCDEA4), connected on 20" in out
     assert "The user has connected 1 of at most 5 organizations by this app: acme." in out
     assert "00D5g000004ABCDEA4 will be the organization of acme from its first sync on." in out
 

@@ -111,8 +111,8 @@ def told(org: Organization) -> str:
     grant = connected(org, store)
     kind = "sandbox" if grant.is_sandbox else "production"
     return (
-        f"Connected as {grant.username} to {grant.organization_name} ({kind}, {grant.organization_id}) since "
-        f"{grant.connected_at:.10}; the login is kept in {'the keyring' if grant.kept_in == KEYRING else store.folder}."
+        f"The login kept in {'the keyring' if grant.kept_in == KEYRING else store.folder} is that of {grant.username} at "
+        f"{grant.organization_name} ({kind}, {grant.organization_id}), connected on {grant.connected_at:.10}."
     )
 
 

@@ -198,7 +198,10 @@ class TokenStore:
         except OSError as error:
             raise self._unusable(path, error.strerror or "unknown trouble", organization) from None
         except (ValueError, TypeError, AttributeError):  # what they say may quote a token
-            raise self._unusable(path, "it is not what this project wrote", organization) from None
+            raise ConfigurationError(
+                f"The login kept in {path} can't be used: somebody changed the file.",
+                next_step=f"Connect again: sync-pipeline connect {organization}",
+            ) from None
 
     def _write(self, grant: Grant, held: dict[str, Any] | None) -> None:
         """Replace the file whole: a reader, a kill or a power cut meets the old one or the new one."""

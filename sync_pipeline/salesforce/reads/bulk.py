@@ -54,12 +54,12 @@ def download(
     try:
         return _attempt(client, soql, folder, what, operation)
     except _StartAgain as first:
-        log.warning("Salesforce: %s; the query is run again", first.reason)
+        log.warning("Salesforce, %s: %s; the query is run again", what, first.reason)
     try:
         return _attempt(client, soql, folder, what, operation)
     except _StartAgain as second:
         raise TransientError(
-            f"Salesforce could not deliver the result of a Bulk query, twice: {second.reason}.",
+            f"Salesforce could not deliver the result of a Bulk query ({what}), twice: {second.reason}.",
             next_step="Sync again later.",
         ) from second
 

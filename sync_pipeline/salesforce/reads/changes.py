@@ -87,7 +87,10 @@ def told(con: duckdb.DuckDBPyConnection, object_name: str) -> str:
     """How the object was read last, for a person; empty where it was not."""
     sql = "SELECT why_whole, changed, removed FROM salesforce_reads WHERE object = ?"
     for why, changed, removed in con.execute(sql, [object_name]).fetchall():
-        return f"whole, because {why}" if why else f"changes only: {changed:,} records came, {removed:,} went"
+        if why:
+            return f"whole, because {why}"
+        again = f"those of the last {OVERLAP // timedelta(minutes=1)} minutes come again"
+        return f"changes only: {changed:,} records came ({again}), {removed:,} went"
     return ""
 
 
