@@ -189,12 +189,12 @@ def print_table(figures: dict[str, list[Figures]], beside: Sequence[str]) -> Non
     """Medians of every way, and its time as a multiple of that of the ways `beside`."""
     print(
         f"{'way':<12}{'seconds':>9}{'cpu s':>9}{'peak MB':>9}{'rows':>12}"
-        + "".join(f"{f'x {name}':>12}" for name in beside)
+        + "".join(f"{f'x {name}':>16}" for name in beside)
     )
     for way, taken in figures.items():
         print(
             f"{way:<12}{median(taken, 'seconds'):>9.2f}{median(taken, 'cpu'):>9.2f}{median(taken, 'megabytes'):>9.0f}"
-            f"{median(taken, 'rows'):>12,.0f}" + "".join(f"{ratio(taken, figures[name]):>12.2f}" for name in beside)
+            f"{median(taken, 'rows'):>12,.0f}" + "".join(f"{ratio(taken, figures[name]):>16.2f}" for name in beside)
         )
 
 
