@@ -15,6 +15,7 @@ from sync_pipeline import http, salesforce
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.sandbox.state import State
 from sync_pipeline.warehouse import Warehouse
+from sync_pipeline_tests.salesforce.logins.rotating import Rotating, rotating
 from sync_pipeline_tests.salesforce.organizations import connected
 from sync_pipeline_tests.sandbox.salesforce import world
 
@@ -117,3 +118,17 @@ def client(org: Organization) -> Iterator[salesforce.Client]:
     client = salesforce.connect(org)
     with client.session:
         yield client
+
+
+@pytest.fixture
+def own_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data folder of the test's own, with tokens in files."""
+    monkeypatch.setenv("SYNC_PIPELINE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("SYNC_PIPELINE_TOKENS", "file")
+
+
+@pytest.fixture
+def there() -> Iterator[Rotating]:
+    """A Salesforce whose refresh tokens rotate."""
+    with rotating() as answer:
+        yield answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -18,20 +17,9 @@ from sync_pipeline_tests.salesforce.logins.rotating import (
     Rotating,
     by_browser,
     connected_to,
-    rotating,
 )
 
-
-@pytest.fixture(autouse=True)
-def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNC_PIPELINE_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("SYNC_PIPELINE_TOKENS", "file")
-
-
-@pytest.fixture
-def there() -> Iterator[Rotating]:
-    with rotating() as answer:
-        yield answer
+pytestmark = pytest.mark.usefixtures("own_machine")
 
 
 def moved_to_sandbox(there: Rotating) -> None:

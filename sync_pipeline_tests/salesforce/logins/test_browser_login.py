@@ -8,7 +8,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,16 +27,7 @@ from sync_pipeline_tests.salesforce.scripted import Reply
 PATH = "/services/data/v66.0/limits"
 
 
-@pytest.fixture(autouse=True)
-def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNC_PIPELINE_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("SYNC_PIPELINE_TOKENS", "file")
-
-
-@pytest.fixture
-def there() -> Iterator[Rotating]:
-    with rotating() as answer:
-        yield answer
+pytestmark = pytest.mark.usefixtures("own_machine")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,16 +28,7 @@ from sync_pipeline_tests.salesforce.scripted import Reply
 REDIRECT = callback.address(1717)
 
 
-@pytest.fixture(autouse=True)
-def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNC_PIPELINE_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("SYNC_PIPELINE_TOKENS", "file")
-
-
-@pytest.fixture
-def there() -> Iterator[Rotating]:
-    with rotating() as answer:
-        yield answer
+pytestmark = pytest.mark.usefixtures("own_machine")
 
 
 @pytest.fixture
