@@ -65,6 +65,7 @@ def connect(
         bool,
         typer.Option("--no-browser", help="Print the address instead of opening it, and take the answer pasted here."),
     ] = False,
+    # The port that Salesforce's own command line listens on, so that apps made for it fit.
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the callback URL that the app lists.")] = 1717,
     yes: Annotated[bool, typer.Option("--yes", help="Go on although a user has five organizations already.")] = False,
 ) -> None:

@@ -15,9 +15,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from sync_pipeline.errors import ConfigurationError, TransientError
 
-PORT = 1717
-"""The port that Salesforce's own command line listens on, so that apps made for it fit."""
-
 PATH = "/OauthRedirect"
 
 WAIT_SECONDS = 300.0
