@@ -8,19 +8,20 @@ import pytest
 from sync_pipeline_tests.paths import PROJECT
 
 PACKAGE = PROJECT / "sync_pipeline"
-SHARED = {"errors", "http", "progress", "settings", "orgs"}
+SHARED = {"errors", "http", "progress", "settings", "yaml_types", "orgs"}
 ALLOWED = {
     "errors": set(),
     "progress": set(),
     "settings": set(),
     "masking": set(),
     "http": {"errors"},
-    "orgs": {"errors", "http", "settings"},
+    "yaml_types": {"errors", "http"},
+    "orgs": {"errors", "http", "settings", "yaml_types", "billing"},
     "overdue": {"orgs"},
     "warehouse": {"errors"},
     "matching": {"warehouse", *SHARED},
     "salesforce": {"warehouse", *SHARED},
-    "billing": {"warehouse", *SHARED},
+    "billing": {"warehouse", *SHARED} - {"orgs"},
     "receivables": {"warehouse", *SHARED},
     "preflight": {"matching", "warehouse", "salesforce", "billing", "receivables", *SHARED},
     "sandbox": set(),

@@ -8,16 +8,13 @@ from pathlib import Path
 import duckdb
 
 from sync_pipeline import progress
-from sync_pipeline.billing import database, file, stripe
-from sync_pipeline.billing.source import Reading, Source
+from sync_pipeline.billing.source import Organization, Reading
+from sync_pipeline.billing.systems import sources
 from sync_pipeline.errors import DataError
-from sync_pipeline.orgs.models import Organization
 from sync_pipeline.warehouse import quote, replace_table
 from sync_pipeline.warehouse.load import passing_through, transaction
 from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
 
-SOURCES: dict[str, Source] = {"stripe": stripe, "database": database, "file": file}
-"""The module of each `billing.system`."""
 NAMED_IDS = 5
 """As many ids are named in a message."""
 NAMED_LINES = 3
@@ -44,7 +41,7 @@ def load_customers(con: duckdb.DuckDBPyConnection, org: Organization) -> int:
         TransientError: the system is away, or the file is still being written.
     """
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-billing-") as folder, passing_through(con):
-        reading = SOURCES[org.billing.system].read(org, Path(folder))
+        reading = sources()[org.billing.system].read(org, Path(folder))
         try:
             count = _replace(con, org, reading)
         except duckdb.InvalidInputException:
@@ -58,7 +55,7 @@ def load_customers(con: duckdb.DuckDBPyConnection, org: Organization) -> int:
 
 def probe(org: Organization) -> str:
     """Make sure that a read could begin, and say what was found. Cheap, and writes nothing; raises as a read does."""
-    return SOURCES[org.billing.system].probe(org)
+    return sources()[org.billing.system].probe(org)
 
 
 def customer_url(org: Organization, customer_id: str) -> str | None:
@@ -67,7 +64,7 @@ def customer_url(org: Organization, customer_id: str) -> str | None:
     Raises:
         ConfigurationError: a variable that holds the billing system's address is not set.
     """
-    return SOURCES[org.billing.system].customer_url(org, customer_id)
+    return sources()[org.billing.system].customer_url(org, customer_id)
 
 
 def _replace(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading) -> int:

@@ -9,10 +9,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from sync_pipeline.billing.plain import PlainFile, csv_relation
-from sync_pipeline.billing.source import no_such_field
+from sync_pipeline.billing.source import Organization, no_such_field
 from sync_pipeline.billing.values import is_inexact, text_of
 from sync_pipeline.errors import ConfigurationError, DataError
-from sync_pipeline.orgs.models import Organization
 
 REMEMBERED_FIELDS = 1000
 """Custom keys may be as many as customers; no message lists more."""

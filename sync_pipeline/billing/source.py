@@ -10,13 +10,50 @@ from typing import Protocol
 
 import duckdb
 
+from sync_pipeline.billing.settings import BillingSettings
 from sync_pipeline.errors import ConfigurationError
-from sync_pipeline.orgs.models import Organization
 from sync_pipeline.warehouse import quote
 from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
+from sync_pipeline.yaml_types.values import EnvRef
 
 NAMED_FIELDS = 30
 """As many fields are listed where one isn't found."""
+
+
+class Identified(Protocol):
+    """The part of `identifier` that a billing system has to know."""
+
+    @property
+    def billing_field(self) -> str:
+        """Field of the billing system, as the YAML names it."""
+        ...
+
+
+class Organization(Protocol):
+    """What a billing system's module knows of an organization (`orgs.models.Organization`, which declares them all)."""
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        ...
+
+    @property
+    def billing(self) -> BillingSettings:
+        """The module's own settings."""
+        ...
+
+    @property
+    def identifier(self) -> Identified:
+        """The shared identifier."""
+        ...
+
+    def where(self, *path: str | int) -> str:
+        """`config/orgs/acme.yaml:12`, the place of a key."""
+        ...
+
+    def path(self, setting: str | EnvRef) -> Path:
+        """The file a setting names."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,37 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self, get_args
+from typing import Literal, Self, get_args
 
 import duckdb
 
 from sync_pipeline.billing.plain import csv_relation
-from sync_pipeline.billing.source import Reading, listed, no_such_field
+from sync_pipeline.billing.source import Organization, Reading, listed, no_such_field
 from sync_pipeline.errors import ConfigurationError
-from sync_pipeline.orgs.models import CustomerColumn, Organization
+from sync_pipeline.yaml_types.values import Name
 
 log = logging.getLogger(__name__)
+
+CustomerColumn = Literal[
+    "customer_id",
+    "display_id",
+    "name",
+    "company_name",
+    "is_individual",
+    "emails",
+    "primary_email",
+    "currency",
+    "balance",
+    "status",
+    "parent_id",
+    "merged_into_id",
+    "created_at",
+    "updated_at",
+]
+"""What a customer row of a database or a file can say besides its own columns."""
+
+Columns = dict[CustomerColumn, Name]
+"""`billing.columns` of a YAML file."""
 
 OTHER_NAMES = {"customer_id": ("customer_id", "id"), "emails": ("emails", "email")}
 """Columns that are recognized by more than their own name."""

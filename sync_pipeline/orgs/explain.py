@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sync_pipeline.orgs.models import Organization, name_from
-from sync_pipeline.orgs.shapes import shown
 from sync_pipeline.orgs.tree import Finding, Path, Tree, dotted, key_text
-from sync_pipeline.orgs.values import EnvRef
+from sync_pipeline.yaml_types.shapes import shown
+from sync_pipeline.yaml_types.values import EnvRef
 
 BAD_ENV = (
     "after env stands the name of an environment variable, never its value. Allowed: letters, digits and underscores, "

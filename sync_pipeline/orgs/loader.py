@@ -18,8 +18,8 @@ from sync_pipeline.orgs.problems import Problem, shown_path
 from sync_pipeline.orgs.rules import rule_findings
 from sync_pipeline.orgs.tree import Finding, Tree, read_tree
 from sync_pipeline.orgs.tree import Path as TreePath
-from sync_pipeline.orgs.values import EnvRef
 from sync_pipeline.settings import CONFIG_VARIABLE
+from sync_pipeline.yaml_types.values import EnvRef
 
 MAX_BYTES = 256 * 1024
 """More than the largest sensible file by far; PyYAML reads about 100 kB a second."""

@@ -9,58 +9,35 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Union
 
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
+from sync_pipeline.billing.settings import BillingSettings
+from sync_pipeline.billing.systems import settings
 from sync_pipeline.orgs.problems import shown_path
-from sync_pipeline.orgs.shapes import (
+from sync_pipeline.yaml_types.shapes import (
     ApiUrl,
     ApiVersion,
     Cron,
-    CustomerUrl,
-    DatabaseUrl,
-    Delimiter,
     Domain,
-    Encoding,
     LinkTemplate,
     OrganizationId,
-    Query,
     SalesforceField,
     TimeZone,
 )
-from sync_pipeline.orgs.values import EnvRef, Secret, Section, Setting, text
+from sync_pipeline.yaml_types.values import EnvRef, Name, Secret, Section, Setting, one_of, text
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 
 Rule = Literal["trim", "case", "leading_zeros"]
 
-CustomerColumn = Literal[
-    "customer_id",
-    "display_id",
-    "name",
-    "company_name",
-    "is_individual",
-    "emails",
-    "primary_email",
-    "currency",
-    "balance",
-    "status",
-    "parent_id",
-    "merged_into_id",
-    "created_at",
-    "updated_at",
-]
-"""What a customer row of a database or a file can say besides its own columns."""
-
-Name = Annotated[str, Field(min_length=1)]
-Columns = dict[CustomerColumn, Name]
 FieldMap = dict[SalesforceField, Name]
 
-
-def _one_of(*keys: str) -> ConfigDict:
-    """What an editor should know about a rule that `rules.py` checks."""
-    return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
+if TYPE_CHECKING:
+    AnyBilling = BillingSettings
+else:  # known only when the modules of the billing systems have been found
+    AnyBilling = Union[settings()]  # noqa: UP007
 
 
 class ClientCredentials(Section):
@@ -77,7 +54,7 @@ class ClientCredentials(Section):
 class JwtBearer(Section):
     """A server logs in as one user by a signed token; the app holds the certificate."""
 
-    model_config = _one_of("private_key", "private_key_file")
+    model_config = one_of("private_key", "private_key_file")
 
     method: Literal["jwt"]
     """How the sync logs in."""
@@ -128,55 +105,6 @@ class SalesforceSettings(Section):
     """When to warn, and when to stop, before the organization's daily API requests are used up."""
     ca_file: Setting | None = None
     """A certificate authority (PEM) to trust instead of the system's, relative to this file. Only for private hosts."""
-
-
-class StripeSettings(Section):
-    """Customers of Stripe Billing."""
-
-    system: Literal["stripe"]
-    """The billing system."""
-    api_key: Secret
-    """A restricted key that may read customers, named as an environment variable."""
-    url: ApiUrl = "https://api.stripe.com"
-    """Address of the API."""
-    ca_file: Setting | None = None
-    """A certificate authority (PEM) to trust instead of the system's, relative to this file. Only for private hosts."""
-
-
-class DatabaseSettings(Section):
-    """Customers in a SQL database."""
-
-    model_config = _one_of("query", "table")
-
-    system: Literal["database"]
-    """The billing system."""
-    url: DatabaseUrl
-    """SQLAlchemy address. With a password in it, it is a secret: {env: BILLING_DATABASE}."""
-    query: Query | None = None
-    """A SELECT that gives one row per customer. Exactly one of query and table."""
-    table: Name | None = None
-    """A table or view with one row per customer. Exactly one of query and table."""
-    columns: Columns = Field(default_factory=dict)
-    """What a customer row says (customer_id, name, ...): the column that says it, where the names differ."""
-    customer_url: CustomerUrl | None = None
-    """Address of a customer's page, with {customer_id} in it; checks link there."""
-
-
-class FileSettings(Section):
-    """Customers in a CSV file."""
-
-    system: Literal["file"]
-    """The billing system."""
-    path: Setting
-    """The CSV file, relative to this file."""
-    encoding: Encoding = "utf-8"
-    """Encoding of the file, e.g. utf-8, cp1252, latin-1."""
-    delimiter: Delimiter | None = None
-    """One character; found out where it is not given."""
-    columns: Columns = Field(default_factory=dict)
-    """What a customer row says (customer_id, name, ...): the column that says it, where the names differ."""
-    customer_url: CustomerUrl | None = None
-    """Address of a customer's page, with {customer_id} in it; checks link there."""
 
 
 class Identifier(Section):
@@ -276,8 +204,8 @@ class Organization(Section):
     """Name for people; may hold any character."""
     salesforce: SalesforceSettings
     """Where accounts, contacts and owners come from."""
-    billing: Annotated[StripeSettings | DatabaseSettings | FileSettings, Field(discriminator="system")]
-    """Where customers come from: stripe, database or file."""
+    billing: Annotated[AnyBilling, Field(discriminator="system")]
+    """Where customers come from."""
     identifier: Identifier
     """The value that a customer and its account share."""
     imports: Imports = Field(default=Imports(), alias="import")

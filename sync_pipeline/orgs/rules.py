@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sync_pipeline.orgs.domain import salesforce_base_url
 from sync_pipeline.orgs.models import ApiBudget, PortalLinkLife
 from sync_pipeline.orgs.tree import Finding, Path, dotted, key_text
+from sync_pipeline.yaml_types.domain import salesforce_base_url
 
 SYNCED = frozenset(
     "id name ownerid parentid isdeleted masterrecordid createddate lastmodifieddate systemmodstamp".split()  # noqa: SIM905

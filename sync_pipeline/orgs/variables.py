@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.orgs.problems import Problem
-from sync_pipeline.orgs.values import EnvRef
+from sync_pipeline.yaml_types.values import EnvRef
 
 
 def unset_variables(org: Organization) -> list[Problem]:

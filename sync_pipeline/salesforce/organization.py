@@ -13,11 +13,11 @@ import duckdb
 
 from sync_pipeline import settings
 from sync_pipeline.errors import ConfigurationError, DataError, GuardStop, TransientError
-from sync_pipeline.orgs.ids import id_18
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.warehouse import Warehouse
 from sync_pipeline.warehouse.load import replace_table
 from sync_pipeline.warehouse.tables import SALESFORCE_ORGANIZATION
+from sync_pipeline.yaml_types.ids import id_18
 
 if TYPE_CHECKING:
     from sync_pipeline.salesforce.client import Client

@@ -42,7 +42,7 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"name": None}, "salesforce", "name: this key is missing. Short name, in lower-case letters"),
         ({"identifier__billing_field": None}, "identifier", "identifier.billing_field: this key is missing"),
         ({"billing": {"path": "x"}}, "billing", "system is missing, which says what"),
-        ({"billing__system": "strip"}, "system", "Is it stripe? Allowed: stripe, database, file."),
+        ({"billing__system": "strip"}, "system", "Is it stripe? Allowed: "),
         ({"salesforce__login__method": "JWT"}, "method: ", "Is it jwt? Allowed: client_credentials, jwt, browser."),
         ({"receivables": "upflow"}, "receivables", "keys with values belong here, not text"),
         ({"import": ["owners"]}, "import", "not a list. Allowed: owners, contacts, account_fields, contact_fields."),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from sync_pipeline.orgs.shapes import Cron, TimeZone
+from sync_pipeline.yaml_types.shapes import Cron, TimeZone
 
 CRON, ZONE = TypeAdapter(Cron), TypeAdapter(TimeZone)
 WORDS = st.sampled_from(

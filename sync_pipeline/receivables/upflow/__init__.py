@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.orgs.models import Organization, UpflowSettings
-from sync_pipeline.orgs.values import text
 from sync_pipeline.receivables.upflow.client import Client
 from sync_pipeline.receivables.upflow.platform import Upflow
+from sync_pipeline.yaml_types.values import text
 
 __all__ = ["open_upflow"]
 

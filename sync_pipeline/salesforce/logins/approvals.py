@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from sync_pipeline.errors import ReconnectError
 from sync_pipeline.orgs.models import Organization
-from sync_pipeline.orgs.values import text
 from sync_pipeline.salesforce.logins.browser_login import connected, login_settings
 from sync_pipeline.salesforce.logins.tokens import Grant, TokenStore
+from sync_pipeline.yaml_types.values import text
 
 MOST = 5
 """Approvals that one user can give to one app. Source: Salesforce Help, "Manage OAuth-Enabled Connected Apps Access to Your

@@ -29,7 +29,6 @@ import requests
 from sync_pipeline.errors import ConfigurationError, ReconnectError, SyncError
 from sync_pipeline.http import BROKEN_CONNECTION, never_left, translated
 from sync_pipeline.orgs.models import BrowserLogin, Organization
-from sync_pipeline.orgs.values import text
 from sync_pipeline.salesforce.logins.oauth import (
     Token,
     base_url,
@@ -42,6 +41,7 @@ from sync_pipeline.salesforce.logins.oauth import (
     trusted_instance,
 )
 from sync_pipeline.salesforce.logins.tokens import KEYRING, Grant, Secrets, TokenStore
+from sync_pipeline.yaml_types.values import text
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 from sync_pipeline.errors import ConfigurationError, ReconnectError, SyncError
 from sync_pipeline.http import ApiSession, translated
 from sync_pipeline.orgs.models import Organization
-from sync_pipeline.orgs.values import text
 from sync_pipeline.salesforce.client import Client, session_of
 from sync_pipeline.salesforce.logins.browser_login import app_form, login_settings, now
 from sync_pipeline.salesforce.logins.oauth import (
@@ -33,6 +32,7 @@ from sync_pipeline.salesforce.logins.oauth import (
 )
 from sync_pipeline.salesforce.logins.tokens import Grant, Secrets, TokenStore
 from sync_pipeline.salesforce.organization import Identity, refuse_other, refuse_other_login
+from sync_pipeline.yaml_types.values import text
 
 SCOPES = "api refresh_token"
 """Reading and writing records, and a refresh token: the two that a sync needs."""

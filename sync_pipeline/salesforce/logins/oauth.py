@@ -11,10 +11,10 @@ import requests
 
 from sync_pipeline.errors import ConfigurationError, ReconnectError, SyncError, TransientError
 from sync_pipeline.http import IDEMPOTENT, ApiSession, is_loopback
-from sync_pipeline.orgs.domain import salesforce_base_url
-from sync_pipeline.orgs.ids import id_18
 from sync_pipeline.orgs.models import BrowserLogin, Organization
-from sync_pipeline.orgs.values import text
+from sync_pipeline.yaml_types.domain import salesforce_base_url
+from sync_pipeline.yaml_types.ids import id_18
+from sync_pipeline.yaml_types.values import text
 
 TOKEN_RETRIES = 2
 """Fewer than elsewhere: somebody who checks a new organization is waiting; a mistyped domain looks like a dead host."""

@@ -14,7 +14,6 @@ import jwt
 from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.http import is_loopback, translated
 from sync_pipeline.orgs.models import ClientCredentials, JwtBearer, Organization
-from sync_pipeline.orgs.values import text
 from sync_pipeline.salesforce.logins.oauth import (
     Token,
     base_url,
@@ -25,6 +24,7 @@ from sync_pipeline.salesforce.logins.oauth import (
     refused,
     token_from,
 )
+from sync_pipeline.yaml_types.values import text
 
 JWT_SECONDS = 180
 """Life of the signed token; Salesforce accepts at most three minutes."""

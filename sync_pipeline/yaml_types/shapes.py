@@ -20,9 +20,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from sync_pipeline.http import is_loopback
-from sync_pipeline.orgs.domain import salesforce_base_url
-from sync_pipeline.orgs.ids import id_18
-from sync_pipeline.orgs.values import EnvRef, Setting
+from sync_pipeline.yaml_types.domain import salesforce_base_url
+from sync_pipeline.yaml_types.ids import id_18
+from sync_pipeline.yaml_types.values import EnvRef, Setting
 
 SALESFORCE_FIELD = r"^[A-Za-z][A-Za-z0-9_]*$"
 

@@ -59,6 +59,15 @@ def _kind(value: Any) -> str:
     return "<env>" if isinstance(value, (dict, EnvRef)) else "<text>"
 
 
+Name = Annotated[str, Field(min_length=1)]
+"""Text that says something."""
+
+
+def one_of(*keys: str) -> ConfigDict:
+    """What an editor should know about a rule that `orgs/rules.py` checks."""
+    return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
+
+
 Secret = EnvRef
 """A value that may only be named."""
 

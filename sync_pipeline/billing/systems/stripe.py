@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 from urllib.parse import quote as url_quote
 from urllib.parse import urlsplit
 
@@ -19,11 +19,12 @@ from requests.auth import AuthBase
 
 from sync_pipeline import progress
 from sync_pipeline.billing.records import Spool
-from sync_pipeline.billing.source import Reading
+from sync_pipeline.billing.settings import ApiSettings
+from sync_pipeline.billing.source import Organization, Reading
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
 from sync_pipeline.http import ApiSession, RateLimit, is_loopback, translated
-from sync_pipeline.orgs.models import Organization, StripeSettings
-from sync_pipeline.orgs.values import text
+from sync_pipeline.yaml_types.shapes import ApiUrl
+from sync_pipeline.yaml_types.values import Secret, text
 
 API_VERSION = "2023-08-16"
 """Named in every request, so that an account's own default version can't change the shape of the answers. This is the
@@ -81,6 +82,17 @@ _EXPRESSIONS = {
     "custom_fields": "custom_fields",
     "created_at": "make_timestamp(CAST(created AS BIGINT) * 1000000)",
 }
+
+
+class Settings(ApiSettings):
+    """Customers of Stripe Billing."""
+
+    system: Literal["stripe"]
+    """The billing system."""
+    api_key: Secret
+    """A restricted key that may read customers, named as an environment variable."""
+    url: ApiUrl = "https://api.stripe.com"
+    """Address of the API."""
 
 
 def read(org: Organization, folder: Path) -> Reading:
@@ -246,13 +258,13 @@ class _Bearer(AuthBase):
         return request
 
 
-def _settings(org: Organization) -> StripeSettings:
-    if not isinstance(org.billing, StripeSettings):
+def _settings(org: Organization) -> Settings:
+    if not isinstance(org.billing, Settings):
         raise TypeError(f"{org.name} is billed by {org.billing.system}")
     return org.billing
 
 
-def _key(org: Organization, settings: StripeSettings) -> str:
+def _key(org: Organization, settings: Settings) -> str:
     key = settings.api_key.value()
     if not re.fullmatch(r"[!-~]+", key):  # requests would quote it in its complaint
         raise ConfigurationError(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from sync_pipeline import progress
 from sync_pipeline.billing import customer_url, load_customers
-from sync_pipeline.billing.stripe import THOUSANDTHS, WITHOUT_MINOR_UNIT, _without_keys
+from sync_pipeline.billing.systems.stripe import THOUSANDTHS, WITHOUT_MINOR_UNIT, _without_keys
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline_tests.orgs.factory import make_organization

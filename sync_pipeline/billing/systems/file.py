@@ -6,17 +6,39 @@ import codecs
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
+
+from pydantic import Field
 
 from sync_pipeline.billing.delimited import check_text, dialect_of, lines_of, rewrite, transcode
 from sync_pipeline.billing.plain import PlainFile
-from sync_pipeline.billing.source import Reading
-from sync_pipeline.billing.tabular import Layout, reading_of
+from sync_pipeline.billing.settings import BillingSettings
+from sync_pipeline.billing.source import Organization, Reading
+from sync_pipeline.billing.tabular import Columns, Layout, reading_of
 from sync_pipeline.errors import ConfigurationError, TransientError
-from sync_pipeline.orgs.models import FileSettings, Organization
+from sync_pipeline.yaml_types.shapes import CustomerUrl, Delimiter, Encoding
+from sync_pipeline.yaml_types.values import Setting
 
 LINES_OF_EACH = 4
 """As many lines are looked up for a customer id in question."""
+
+
+class Settings(BillingSettings):
+    """Customers in a CSV file."""
+
+    system: Literal["file"]
+    """The billing system."""
+    path: Setting
+    """The CSV file, relative to this file."""
+    encoding: Encoding = "utf-8"
+    """Encoding of the file, e.g. utf-8, cp1252, latin-1."""
+    delimiter: Delimiter | None = None
+    """One character; found out where it is not given."""
+    columns: Columns = Field(default_factory=dict)
+    """What a customer row says (customer_id, name, ...): the column that says it, where the names differ."""
+    customer_url: CustomerUrl | None = None
+    """Address of a customer's page, with {customer_id} in it; checks link there."""
 
 
 def read(org: Organization, folder: Path) -> Reading:
@@ -79,8 +101,8 @@ def _reading(org: Organization, path: Path, folder: Path, unchanged: Callable[[]
     return reading_of(org, path, dialect.delimiter, layout, unchanged=unchanged, lines=lines, otherwise=otherwise)
 
 
-def _settings(org: Organization) -> FileSettings:
-    if not isinstance(org.billing, FileSettings):
+def _settings(org: Organization) -> Settings:
+    if not isinstance(org.billing, Settings):
         raise TypeError(f"{org.name} is billed by {org.billing.system}")
     return org.billing
 

@@ -10,21 +10,23 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import sqlalchemy
+from pydantic import Field
 from sqlalchemy import URL, Connection, CursorResult
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from sync_pipeline import progress
 from sync_pipeline.billing.plain import PlainFile
-from sync_pipeline.billing.source import Reading
-from sync_pipeline.billing.tabular import Layout, reading_of
+from sync_pipeline.billing.settings import BillingSettings
+from sync_pipeline.billing.source import Organization, Reading
+from sync_pipeline.billing.tabular import Columns, Layout, reading_of
 from sync_pipeline.billing.values import is_inexact, text_of
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
-from sync_pipeline.orgs.models import DatabaseSettings, Organization
-from sync_pipeline.orgs.values import EnvRef, text
+from sync_pipeline.yaml_types.shapes import CustomerUrl, DatabaseUrl, Query
+from sync_pipeline.yaml_types.values import EnvRef, Name, one_of, text
 
 CHUNK = 2_000
 """Rows fetched at once: enough that the network's round trips don't count, few enough that memory doesn't."""
@@ -57,6 +59,25 @@ _LOGIN_WORDS = re.compile(
     re.I,
 )
 _NO_SUCH = re.compile(r"does not exist|unknown database|cannot open database", re.I)
+
+
+class Settings(BillingSettings):
+    """Customers in a SQL database."""
+
+    model_config = one_of("query", "table")
+
+    system: Literal["database"]
+    """The billing system."""
+    url: DatabaseUrl
+    """SQLAlchemy address. With a password in it, it is a secret: {env: BILLING_DATABASE}."""
+    query: Query | None = None
+    """A SELECT that gives one row per customer. Exactly one of query and table."""
+    table: Name | None = None
+    """A table or view with one row per customer. Exactly one of query and table."""
+    columns: Columns = Field(default_factory=dict)
+    """What a customer row says (customer_id, name, ...): the column that says it, where the names differ."""
+    customer_url: CustomerUrl | None = None
+    """Address of a customer's page, with {customer_id} in it; checks link there."""
 
 
 def read(org: Organization, folder: Path) -> Reading:
@@ -255,7 +276,7 @@ def _where(org: Organization) -> str:
     return org.where("billing", "query" if _settings(org).query is not None else "table")
 
 
-def _settings(org: Organization) -> DatabaseSettings:
-    if not isinstance(org.billing, DatabaseSettings):
+def _settings(org: Organization) -> Settings:
+    if not isinstance(org.billing, Settings):
         raise TypeError(f"{org.name} is billed by {org.billing.system}")
     return org.billing

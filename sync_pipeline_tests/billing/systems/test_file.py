@@ -15,7 +15,7 @@ import pytest
 
 from sync_pipeline import progress
 from sync_pipeline.billing import customer_url, load_customers
-from sync_pipeline.billing import file as file_module
+from sync_pipeline.billing.systems import file as file_module
 from sync_pipeline.errors import ConfigurationError, DataError, TransientError
 from sync_pipeline.orgs.models import Organization
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_pipeline.orgs.ids import id_18
 from sync_pipeline.sandbox.salesforce.ids import make_id
+from sync_pipeline.yaml_types.ids import id_18
 
 
 @pytest.mark.parametrize(
