@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 
 from sync_pipeline import progress
+from sync_pipeline.billing import reads
 from sync_pipeline.billing.source import Organization, Reading
 from sync_pipeline.billing.systems import sources
 from sync_pipeline.errors import DataError
 from sync_pipeline.warehouse import quote, replace_table
-from sync_pipeline.warehouse.load import passing_through, transaction
+from sync_pipeline.warehouse.load import insert_rows, passing_through, transaction
 from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
 
 NAMED_IDS = 5
@@ -22,7 +24,7 @@ NAMED_LINES = 3
 
 
 def load_customers(con: duckdb.DuckDBPyConnection, org: Organization) -> int:
-    """Read every customer of the organization's billing system into `billing_customers`, replacing it as a whole.
+    """Bring `billing_customers` to what the organization's billing system has: all of it, or what has changed.
 
     Rows go through disk, so memory grows far slower than their number (a million in about 400 MB). Where anything is
     wrong, the table keeps its old rows.
@@ -41,16 +43,14 @@ def load_customers(con: duckdb.DuckDBPyConnection, org: Organization) -> int:
         TransientError: the system is away, or the file is still being written.
     """
     with tempfile.TemporaryDirectory(prefix="sync-pipeline-billing-") as folder, passing_through(con):
-        reading = sources()[org.billing.system].read(org, Path(folder))
-        try:
-            count = _replace(con, org, reading)
-        except duckdb.InvalidInputException:
-            # Not shown: DuckDB quotes the line, which is personal data, and its reason is not always the true one.
-            if reading.otherwise is None:
-                raise DataError(f"{org.where('billing')}: DuckDB can't read what {_system(org)} delivered.") from None
-            count = _replace(con, org, reading.otherwise())
-    progress.report("customers read", count, count)
-    return count
+        source = sources()[org.billing.system]
+        planned = reads.plan(con, org, source)
+        count = _take(con, org, source.read(org, Path(folder), planned.since), planned)
+        if count is None:
+            planned = replace(planned, since=None, why_whole="customers were deleted since the last read")
+            count = _take(con, org, source.read(org, Path(folder)), planned)
+    progress.report("customers read", count or 0, count or 0)
+    return count or 0
 
 
 def probe(org: Organization) -> str:
@@ -65,6 +65,37 @@ def customer_url(org: Organization, customer_id: str) -> str | None:
         ConfigurationError: a variable that holds the billing system's address is not set.
     """
     return sources()[org.billing.system].customer_url(org, customer_id)
+
+
+def _take(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading, planned: reads.Plan) -> int | None:
+    """Put what was read into the table; None, and nothing changed, where changes alone don't give the system's count."""
+    try:
+        return _keep(con, org, reading, planned)
+    except _DeletedMeanwhile:
+        return None
+    except duckdb.InvalidInputException:
+        # Not shown: DuckDB quotes the line, which is personal data, and its reason is not always the true one.
+        if reading.otherwise is None:
+            raise DataError(f"{org.where('billing')}: DuckDB can't read what {_system(org)} delivered.") from None
+        return _keep(con, org, reading.otherwise(), planned)
+
+
+def _keep(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading, planned: reads.Plan) -> int:
+    with transaction(con):
+        if reading.changes:
+            con.execute("CREATE OR REPLACE TEMP TABLE before AS FROM billing_customers")
+        count = read = _replace(con, org, reading)
+        if reading.changes:
+            count += insert_rows(con, BILLING_CUSTOMERS, "FROM before ANTI JOIN billing_customers USING (customer_id)")
+            con.execute("DROP TABLE before")
+            if reading.count is not None and reading.count != count:
+                raise _DeletedMeanwhile
+        reads.remember(con, planned, reading.read_until, changed=read)
+    return count
+
+
+class _DeletedMeanwhile(Exception):
+    """The system has fewer customers (or more) than changes account for."""
 
 
 def _replace(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading) -> int:

@@ -36,6 +36,15 @@ def lookup(record: Mapping[str, Any], field: str) -> object:
     return _ABSENT
 
 
+def _first(record: Mapping[str, Any], names: Sequence[str]) -> object:
+    for name in names:
+        if name in record:
+            return record[name]
+        if "." in name and (found := lookup(record, name)) is not _ABSENT:
+            return found
+    return None
+
+
 class Spool:
     """Writes records to a file, a row each: the values that have a column of their own, and the rest as one JSON object.
 
@@ -43,7 +52,8 @@ class Spool:
         org: the organization, whose `identifier.billing_field` is looked up.
         path: the file to write.
         system: name of the billing system for messages.
-        fields: column name to the record's own field, or to several of which the first present one counts.
+        fields: column name to the record's own field, or to several of which the first present one counts; a dot leads
+            into objects.
         without: fields that say nothing about the customer.
     """
 
@@ -59,6 +69,7 @@ class Spool:
         self._field = org.identifier.billing_field
         self._system = system
         self._fields = fields
+        self._paths = list(fields.values())
         self._consumed = {name for names in fields.values() for name in names} | set(without)
         self._path = path
         self._columns = ("position", "identifier", *fields, "custom_fields")
@@ -91,7 +102,7 @@ class Spool:
             self._found = True
         elif not self._found:
             self._remember(record)
-        own = [next((record[name] for name in names if name in record), None) for names in self._fields.values()]
+        own = [_first(record, names) for names in self._paths]
         rest = {name: value for name, value in record.items() if name not in self._consumed}
         try:
             custom = json.dumps(rest, ensure_ascii=False, allow_nan=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
@@ -68,6 +69,12 @@ class Reading:
     """Values for the `$names` in both."""
     latest_wins: bool = False
     """The system keeps ids unique: an id read twice is a customer that changed meanwhile; the higher `position` counts."""
+    changes: bool = False
+    """These are the customers that have changed; the others stay as they are."""
+    read_until: datetime | None = None
+    """Changes before this moment of the system's clock (UTC) are among them; None where it can't be asked for changes."""
+    count: int | None = None
+    """How many customers the system says it has."""
     check: Callable[[duckdb.DuckDBPyConnection], None] = field(default=lambda con: None)
     """Called when the rows stand in `billing_customers`, and raises if they don't say what the YAML expects."""
     unchanged: Callable[[], None] = field(default=lambda: None)
@@ -87,8 +94,14 @@ class Reading:
 class Source(Protocol):
     """One billing system; its module is the implementation."""
 
-    def read(self, org: Organization, folder: Path) -> Reading:
-        """Lay out every customer below `folder`, which is on disk and goes away afterwards."""
+    def read(self, org: Organization, folder: Path, since: datetime | None = None) -> Reading:
+        """Lay out every customer below `folder`, which is on disk and goes away afterwards.
+
+        Args:
+            org: the organization.
+            folder: an empty folder.
+            since: a moment (UTC, without zone); a system that can tell lays out only what has changed since.
+        """
         ...
 
     def probe(self, org: Organization) -> str:

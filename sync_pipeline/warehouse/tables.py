@@ -170,6 +170,23 @@ BILLING_CUSTOMERS = Table(
         _C("updated_at", "TIMESTAMP", "When the customer last changed (UTC), where the system says so."),
     ),
 )
+BILLING_READS = Table(
+    "billing_reads",
+    "How far the billing system has been read, so that the next sync reads only what has changed since; empty where it "
+    "can't be asked for changes.",
+    (
+        _C("account", "VARCHAR", "Billing system, and the account there that was read."),
+        _C("fields", "VARCHAR", "The fields that were read; where others are wanted, the next read is a whole one."),
+        _C(
+            "read_until",
+            "TIMESTAMP",
+            "Changes before this moment of the system's clock (UTC) are in billing_customers.",
+        ),
+        _C("whole_read_at", "TIMESTAMP", "When every customer was last read (UTC)."),
+        _C("why_whole", "VARCHAR", "Why the last read was a whole one; null where it read changes only."),
+        _C("changed", "BIGINT", "Customers the last read brought."),
+    ),
+)
 ACCOUNT_MAPPING = Table(
     "account_mapping",
     "The one-to-one mapping: one row per matched pair, and one per record set aside, with the reason.",
@@ -388,6 +405,7 @@ TABLES: dict[str, Table] = {
         SALESFORCE_READS,
         SALESFORCE_MERGES,
         BILLING_CUSTOMERS,
+        BILLING_READS,
         ACCOUNT_MAPPING,
         IMPORTED_OWNERS,
         IMPORTED_CONTACTS,

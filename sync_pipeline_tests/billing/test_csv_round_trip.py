@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from sync_pipeline.billing import load_customers
 from sync_pipeline.errors import SyncError
+from sync_pipeline.warehouse.load import column_definitions
+from sync_pipeline.warehouse.tables import BILLING_READS
 from sync_pipeline_tests.orgs.factory import make_organization
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
@@ -54,6 +56,7 @@ def con() -> duckdb.DuckDBPyConnection:
     """A connection as the warehouse's, but in memory, for hundreds of small readings."""
     con = duckdb.connect()
     con.execute("ATTACH ':memory:' AS warehouse; USE warehouse; SET TimeZone = 'UTC'")
+    con.execute(f"CREATE TABLE billing_reads ({column_definitions(BILLING_READS)})")
     return con
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -80,7 +81,7 @@ class Settings(BillingSettings):
     """Address of a customer's page, with {customer_id} in it; checks link there."""
 
 
-def read(org: Organization, folder: Path) -> Reading:
+def read(org: Organization, folder: Path, since: datetime | None = None) -> Reading:
     """Stream the rows to disk as text.
 
     Raises:

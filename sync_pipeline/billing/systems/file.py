@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -41,7 +42,7 @@ class Settings(BillingSettings):
     """Address of a customer's page, with {customer_id} in it; checks link there."""
 
 
-def read(org: Organization, folder: Path) -> Reading:
+def read(org: Organization, folder: Path, since: datetime | None = None) -> Reading:
     """The file itself where DuckDB can take it as it is, else a plain copy of it.
 
     Raises:
