@@ -20,7 +20,7 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 MOST_COLUMNS = 4
-SET_ASIDE = ("missing_identifier", "duplicate_identifier", "no_counterpart")
+SET_ASIDE = ("missing_identifier", "duplicate_identifier", "no_counterpart", "gone")
 
 
 def print_json(document: Any) -> None:
@@ -108,6 +108,7 @@ def _lines(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
         ("  missing identifier", count("missing_identifier")),
         ("  duplicate identifier", count("duplicate_identifier")),
         ("  no counterpart", count("no_counterpart")),
+        *([("  gone", count("gone"))] if any(result.counts.get("gone") for result in results) else []),
         ("  (of these near misses)", count("near_misses")),
         ("owners", count("owners")),
         ("contacts", count("contacts")),

@@ -31,6 +31,7 @@ COUNTS = {
     "missing_identifier": "SELECT count(*) FROM account_mapping WHERE verdict = 'missing_identifier'",
     "duplicate_identifier": "SELECT count(*) FROM account_mapping WHERE verdict = 'duplicate_identifier'",
     "no_counterpart": "SELECT count(*) FROM account_mapping WHERE verdict = 'no_counterpart'",
+    "gone": "SELECT count(*) FROM account_mapping WHERE verdict = 'gone'",
     "near_misses": "SELECT count(*) FROM account_mapping WHERE near_miss_rule IS NOT NULL",
     "owners": "SELECT count(*) FROM imported_owners WHERE status = 'assigned'",
     "contacts": "SELECT count(*) FROM imported_contacts WHERE status = 'imported'",

@@ -13,6 +13,11 @@ from __future__ import annotations
 from sync_pipeline.matching.comparison import Comparison, Step
 from sync_pipeline.warehouse.ledger import SURVIVORS
 
+GONE = "(status = 'deleted' OR merged_into_id IS NOT NULL)"
+"""Customers that the billing system has deleted, or merged into another: they still carry the identifier, and nobody owes
+by them. An archived customer may still owe."""
+LIVE = f"(FROM warehouse.main.billing_customers WHERE NOT coalesce({GONE}, false))"
+
 
 def merge_steps(comparison: Comparison) -> list[Step]:
     """The steps that follow merges; before those that compare the two sides."""
@@ -34,16 +39,16 @@ def _merged(comparison: Comparison) -> str:
 def _followed(comparison: Comparison) -> str:
     return f"""
         SELECT customer_id, identifier, survivor_id
-        FROM warehouse.main.billing_customers JOIN match_merged ON key = {comparison.key("identifier")}"""
+        FROM {LIVE} JOIN match_merged ON key = {comparison.key("identifier")}"""
 
 
 def customers_sql(comparison: Comparison) -> str:
-    """Every customer with the identifier by which it is compared, whether it has one or not."""
+    """Every customer that is there, with the identifier by which it is compared, whether it has one or not."""
     if not comparison.by_account_id:
-        return "SELECT customer_id, identifier FROM warehouse.main.billing_customers"
-    return """
+        return f"SELECT customer_id, identifier FROM {LIVE}"
+    return f"""
         SELECT customer_id, coalesce(survivor_id, customer.identifier) AS identifier
-        FROM warehouse.main.billing_customers AS customer LEFT JOIN match_followed USING (customer_id)"""
+        FROM {LIVE} AS customer LEFT JOIN match_followed USING (customer_id)"""
 
 
 def explained(comparison: Comparison, mapping: str) -> str:

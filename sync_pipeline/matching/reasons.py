@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sync_pipeline.matching.comparison import Comparison
-from sync_pipeline.matching.merges import explained, where_it_went
+from sync_pipeline.matching.merges import GONE, LIVE, explained, where_it_went
 from sync_pipeline.matching.steps import MAX_RIVALS
 from sync_pipeline.orgs.models import Rule
 from sync_pipeline.warehouse import literal
@@ -22,7 +22,7 @@ _WORDS: dict[Rule, str] = {
 
 def mapping_sql(comparison: Comparison) -> str:
     """One SELECT with a row per pair and per record set aside, columns named as in `account_mapping`."""
-    parts = (_pairs(comparison), _missing(), _duplicates(comparison), _strays(comparison))
+    parts = (_pairs(comparison), _missing(), _gone(), _duplicates(comparison), _strays(comparison))
     return explained(comparison, " UNION ALL BY NAME ".join(f"({part})" for part in parts))
 
 
@@ -40,11 +40,20 @@ def _missing() -> str:
         SELECT customer_id AS billing_customer_id, NULL AS salesforce_account_id, NULL AS identifier,
             'missing_identifier' AS verdict,
             'The customer has no identifier: ' || $billing_field || {what} || ' in the billing system.' AS reason
-        FROM warehouse.main.billing_customers WHERE is_blank(identifier)
+        FROM {LIVE} WHERE is_blank(identifier)
         UNION ALL
         SELECT NULL, account_id, NULL, 'missing_identifier',
             'The account has no identifier: ' || $salesforce_field || {what} || ' in Salesforce.'
         FROM warehouse.main.salesforce_accounts WHERE is_blank(identifier)"""
+
+
+def _gone() -> str:
+    return f"""
+        SELECT customer_id AS billing_customer_id, NULL AS salesforce_account_id, identifier, 'gone' AS verdict,
+            CASE WHEN merged_into_id IS NULL THEN 'The customer was deleted in the billing system.'
+                ELSE 'The customer was merged into customer ' || merged_into_id || ' in the billing system.' END
+                || ' It takes no part in matching.' AS reason
+        FROM warehouse.main.billing_customers WHERE {GONE}"""
 
 
 def _duplicates(comparison: Comparison) -> str:

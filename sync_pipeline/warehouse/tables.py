@@ -202,7 +202,7 @@ ACCOUNT_MAPPING = Table(
             "VARCHAR",
             "The shared identifier as it stands (of a pair: the billing side's); null where missing.",
         ),
-        _C("verdict", "VARCHAR", "matched, missing_identifier, duplicate_identifier or no_counterpart."),
+        _C("verdict", "VARCHAR", "matched, missing_identifier, duplicate_identifier, no_counterpart or gone."),
         _C(
             "near_miss_rule",
             "VARCHAR",

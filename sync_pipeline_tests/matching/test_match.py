@@ -8,8 +8,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from sync_pipeline.matching import IN_SEVERAL_PAIRS, WITHOUT_ONE_VERDICT
-from sync_pipeline_tests.matching.worlds import by_record, count, settle, warehouse
+from sync_pipeline.matching import IN_SEVERAL_PAIRS, WITHOUT_ONE_VERDICT, match
+from sync_pipeline.orgs.models import Identifier
+from sync_pipeline_tests.matching.worlds import by_record, count, mapping, settle, warehouse
 
 ID15, ID18 = "001IV00000hHdc7", "001IV00000hHdc7YAC"  # from the guide
 NBSP, ZERO_WIDTH = "\u00a0", "\u200b"
@@ -266,3 +267,30 @@ def test_unknown_records_in_the_mapping_are_counted(con: duckdb.DuckDBPyConnecti
     settle(con, {"c1": "1"}, {"a1": "1"})
     con.execute("DELETE FROM billing_customers")
     assert count(con, WITHOUT_ONE_VERDICT) == 1
+
+
+def test_who_is_gone_from_the_billing_system_is_nobodys_rival(con: duckdb.DuckDBPyConnection) -> None:
+    settle(
+        con,
+        {"deleted": "1", "merged": "1", "survivor": "1", "archived": "2", "blank": None},
+        {"001A": "1", "001B": "2"},
+    )
+    con.execute("UPDATE billing_customers SET status = 'deleted' WHERE customer_id IN ('deleted', 'blank')")
+    con.execute("UPDATE billing_customers SET merged_into_id = 'survivor' WHERE customer_id = 'merged'")
+    con.execute("UPDATE billing_customers SET status = 'archived' WHERE customer_id = 'archived'")
+    for field in ("Billing_Id__c", "Id"):
+        match(con, Identifier(billing_field="number", salesforce_field=field), salesforce_ids=False)
+        found = by_record(mapping(con))
+        assert {record: row["verdict"] for record, row in found.items()} == {
+            "deleted": "gone",
+            "merged": "gone",
+            "blank": "gone",
+            "survivor": "matched",
+            "archived": "matched",
+            "001A": "matched",
+            "001B": "matched",
+        }
+        assert found["merged"]["reason"] == (
+            "The customer was merged into customer survivor in the billing system. It takes no part in matching."
+        )
+        assert count(con, WITHOUT_ONE_VERDICT) == 0
