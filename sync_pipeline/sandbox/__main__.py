@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sync_pipeline.sandbox.billings import BILLINGS, STAND_INS
 from sync_pipeline.sandbox.options import (
-    BILLINGS,
     DEFAULT_ACCOUNTS,
     DEFAULT_API_LIMIT,
+    DEFAULT_BILLINGS,
     DEFAULT_FOLDER,
     DEFAULT_REFRESH_IDLE_DAYS,
     DEFAULT_SEED,
@@ -20,10 +21,12 @@ from sync_pipeline.sandbox.options import (
 )
 from sync_pipeline.sandbox.server import run
 
+_LISTENERS = ("salesforce", "upflow", *(name for name, stand_in in STAND_INS.items() if stand_in.app))
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sync-pipeline sandbox", description="Stand-ins for Salesforce, Upflow and Stripe on loopback."
+        prog="sync-pipeline sandbox", description="Stand-ins for Salesforce, Upflow and billing systems on loopback."
     )
     add = parser.add_argument
     add(
@@ -32,15 +35,21 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_FOLDER,
         help="state, certificates, files and truth (default: %(default)s)",
     )
-    add("--billing", action="append", choices=BILLINGS, help="one organization of this kind; repeatable (default: all)")
+    add(
+        "--billing",
+        action="append",
+        choices=(*BILLINGS, "all"),
+        help=f"one organization with this billing system; repeatable (default: {', '.join(DEFAULT_BILLINGS)})",
+    )
     add("--accounts", type=int, help=f"accounts of each organization (default: {DEFAULT_ACCOUNTS})")
     add("--seed", type=int, help=f"the same seed makes the same world (default: {DEFAULT_SEED})")
     add("--trouble", type=float, help=f"share with something wrong, 0 to 1 (default: {DEFAULT_TROUBLE})")
     add("--plain-http", action="store_true", help="no TLS")
     add("--ready-file", type=Path, help="gets one JSON object once everything listens")
-    for name in ("salesforce", "upflow", "stripe"):
+    for name in _LISTENERS:
         add(f"--port-{name}", type=int, default=0, help="0: the one used before, else any (default)")
     add("--upflow-per-minute", type=int, default=600, help="calls before Upflow answers 429 (default: %(default)s)")
+    add("--billing-per-minute", type=int, help="calls before a billing system answers 429 (default: the vendor's own)")
     add("--api-limit", type=int, default=DEFAULT_API_LIMIT, help="Salesforce API calls a day (default: %(default)s)")
     add(
         "--refresh-idle-days",
@@ -53,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _announce(ready: dict[str, Any]) -> None:
-    addresses = ", ".join(f"{name} {ready[name]['url']}" for name in ("salesforce", "upflow", "stripe"))
+    served = {name: ready[name] for name in ("salesforce", "upflow")}
+    served |= {org: of["billing"] for org, of in ready["organizations"].items() if org in _LISTENERS}
+    addresses = ", ".join(f"{name} {at['url']}" for name, at in served.items())
     print(f"The sandbox is ready: {addresses}. Ctrl-C ends it.", flush=True)
 
 
@@ -66,7 +77,9 @@ def _progress(org: str, done: int, total: int) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run with command-line arguments; the exit code is 2 for what a person has to change."""
     given = vars(_parser().parse_args(arguments))
-    given["billing"] = tuple(given["billing"]) if given["billing"] else None
+    if given["billing"]:
+        given["billing"] = BILLINGS if "all" in given["billing"] else tuple(given["billing"])
+    given["ports"] = {name: given.pop(f"port_{name}") for name in _LISTENERS}
     try:
         run(SandboxOptions(**given), announce=_announce, progress=_progress)
     except SandboxError as error:

@@ -1,9 +1,8 @@
-"""Where billing customers are kept: Stripe's table in the state, a SQLite database of the company's own, a CSV file."""
+"""Where billing customers are kept: the state for systems with an API, a company's own SQLite database, a CSV file."""
 
 from __future__ import annotations
 
 import csv
-import json
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple, Protocol
 
 from sync_pipeline.sandbox.pools import FIRST_SECOND
 
-METADATA_KEY = "salesforce_account_id"
 COLUMNS = (
     "customer_id",
     "display_id",
@@ -31,6 +29,9 @@ COLUMNS = (
 
 _TERMS = ("net 30", "net 60", "due on receipt", None)
 _DECIMALS = {"jpy": 0, "kwd": 3}
+_SECONDS_TO_UPDATE = 100 * 86_400
+_63_BITS = (1 << 63) - 1
+"""What an INTEGER of SQLite holds."""
 
 
 class Customer(NamedTuple):
@@ -60,39 +61,54 @@ class Keeper(Protocol):
         """Finish the file, if it is one."""
 
 
-class StripeKeeper:
-    """Customers of Stripe, in the state. The identifier is in the metadata, where there is one."""
+class StateKeeper:
+    """Customers of a billing system with an API, in the state: its stand-in makes the vendor's JSON of each row."""
 
     def __init__(self, db: sqlite3.Connection, org: str) -> None:
         self._db, self._org = db, org
+        self._company: str | None = None
+        """Id of the last company without a parent."""
 
     def add(self, customers: Iterable[Customer]) -> None:
         """Insert a portion."""
-        marks = ", ".join("?" * 13)
-        self._db.executemany(f"INSERT INTO stripe_customer VALUES ({marks})", map(self._row, customers))
+        marks = ", ".join("?" * 19)
+        self._db.executemany(f"INSERT INTO billing_customer VALUES ({marks})", map(self._row, customers))
 
     def _row(self, c: Customer) -> tuple[Any, ...]:
-        metadata = {} if c.dice % 3 else {"plan": "pro" if c.dice % 2 else 'team "EU"'}
-        if c.identifier is not None:
-            metadata[METADATA_KEY] = c.identifier
+        created = FIRST_SECOND + 20 * c.number
+        is_individual = (c.dice >> 44) % 9 == 0
+        parent = self._company if (c.dice >> 40) % 40 == 0 else None
+        if parent is None and not is_individual:
+            self._company = c.customer_id
         return (
             self._org,
             c.number,
             c.customer_id,
-            FIRST_SECOND + 20 * c.number,  # the list is sorted by it
+            c.identifier,
             c.name,
             c.email,
-            f"+33 1 {c.dice % 10**8:08d}" if c.dice % 4 == 0 else None,
-            "Invoices to head office.\nAttn: accounting" if c.dice % 23 == 0 else None,
-            c.currency if c.dice % 8 else None,
+            c.currency,
             c.minor_units,
             c.country,
-            json.dumps(metadata, ensure_ascii=False) if metadata else "{}",
+            f"+33 1 {c.dice % 10**8:08d}" if c.dice % 4 == 0 else None,
+            created,
+            created + _SECONDS_TO_UPDATE,
+            c.dice & _63_BITS,
+            _is_archived(c),
             c.deleted,
+            parent,
+            None,
+            is_individual,
+            "{}",
         )
 
     def close(self) -> None:
         """Nothing to do: the state is one file for all."""
+
+
+def _is_archived(c: Customer) -> bool:
+    """An archived customer is matched like any other: the truth knows no difference."""
+    return c.dice % 61 == 0
 
 
 def _plain_row(c: Customer) -> tuple[Any, ...]:
@@ -107,7 +123,7 @@ def _plain_row(c: Customer) -> tuple[Any, ...]:
         c.country,
         c.currency.upper(),
         f"{c.minor_units / 10**decimals:.{decimals}f}",
-        "archived" if c.dice % 61 == 0 else "active",
+        "archived" if _is_archived(c) else "active",
         _TERMS[c.dice % 4],
         c.created,
         c.updated,

@@ -10,12 +10,13 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from sync_pipeline.sandbox.billing_data import DatabaseKeeper, FileKeeper, Keeper, StripeKeeper
+from sync_pipeline.sandbox.billing_data import DatabaseKeeper, FileKeeper, Keeper, StateKeeper
+from sync_pipeline.sandbox.billings import BILLINGS, STAND_INS
 from sync_pipeline.sandbox.certificates import signing_key, write_private
 from sync_pipeline.sandbox.ids import SalesforceIds, mixed
 from sync_pipeline.sandbox.options import (
-    BILLINGS,
     DEFAULT_ACCOUNTS,
+    DEFAULT_BILLINGS,
     DEFAULT_SEED,
     DEFAULT_TROUBLE,
     SandboxError,
@@ -27,11 +28,11 @@ from sync_pipeline.sandbox.state import INDEXES, TABLES, State, connect
 from sync_pipeline.sandbox.truth import TruthFile
 from sync_pipeline.sandbox.world import OrganizationWorld, Progress
 
-FORMAT = 3
+FORMAT = 4
 """Of the state file; one more whenever an older sandbox's file could not be served any longer."""
 
 SESSION_SECONDS = 10 * 365 * 86_400
-"""Life of the session handed out in the ready file; sessions that clients log in for live as long as Salesforce's."""
+"""Life of sessions and tokens in the ready file; those that clients log in for live as long as their vendor's."""
 
 
 def state_file(folder: Path) -> Path:
@@ -80,7 +81,7 @@ def open_state(options: SandboxOptions, progress: Progress | None = None) -> Sta
 
 def _wanted(options: SandboxOptions) -> WorldOptions:
     """The world that is asked for, with the defaults for what is not."""
-    asked = options.billing or BILLINGS
+    asked = options.billing or DEFAULT_BILLINGS
     return WorldOptions(
         billing=tuple(billing for billing in BILLINGS if billing in asked),
         accounts=DEFAULT_ACCOUNTS if options.accounts is None else options.accounts,
@@ -91,7 +92,7 @@ def _wanted(options: SandboxOptions) -> WorldOptions:
 
 def _read_world(state: State) -> WorldOptions:
     kept = {row["name"]: json.loads(row["value"]) for row in state.rows("SELECT * FROM world")}
-    if kept["format"] != FORMAT:
+    if kept["format"] != FORMAT or not set(kept["billing"]) <= set(BILLINGS):
         raise ValueError
     return WorldOptions(tuple(kept["billing"]), kept["accounts"], kept["seed"], kept["trouble"])
 
@@ -154,7 +155,7 @@ def _fill(db: sqlite3.Connection, folder: Path, world: WorldOptions, progress: P
 def _keeper(db: sqlite3.Connection, folder: Path, org: str) -> Keeper:
     path = billing_file(folder, org)
     if path is None:
-        return StripeKeeper(db, org)
+        return StateKeeper(db, org)
     return DatabaseKeeper(path) if org == "database" else FileKeeper(path)
 
 
@@ -179,7 +180,6 @@ def _add_organization(db: sqlite3.Connection, folder: Path, org: str, seed: int,
         "access_token": token,
         "upflow_key": secrets.token_hex(16),
         "upflow_secret": secrets.token_hex(32),
-        "stripe_key": f"sk_test_{secrets.token_hex(25)}",
         "password": secrets.token_urlsafe(12),
         "security_token": secrets.token_hex(12),
     }
@@ -189,4 +189,10 @@ def _add_organization(db: sqlite3.Connection, folder: Path, org: str, seed: int,
     db.execute(
         "INSERT INTO session (org, access_token, created_at, expires_at) VALUES (?, ?, ?, ?)",
         (org, token, now, now + SESSION_SECONDS),
+    )
+    login = STAND_INS[org].credentials() if org in STAND_INS else {}
+    db.executemany("INSERT INTO billing_login VALUES (?, ?, ?)", [(org, name, value) for name, value in login.items()])
+    tokens = [(login[f"{kind}_token"], org, kind) for kind in ("access", "refresh") if f"{kind}_token" in login]
+    db.executemany(
+        "INSERT INTO billing_token VALUES (?, ?, ?, ?, ?, 0)", [(*one, now, now + SESSION_SECONDS) for one in tokens]
     )

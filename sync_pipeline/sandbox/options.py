@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-BILLINGS = ("stripe", "database", "file")
-"""Kinds of billing system; each has one organization of the same name."""
+from sync_pipeline.sandbox.billings import BILLINGS
+
+DEFAULT_BILLINGS = ("stripe", "database", "file")
+"""One organization for each kind of identifier: a small world that has everything which can go wrong with them."""
 
 DEFAULT_FOLDER = Path("var") / "sandbox"
 DEFAULT_ACCOUNTS = 2000
@@ -34,14 +37,16 @@ class SandboxOptions:
 
     Args:
         folder: state, certificates, billing files and truth; made where missing.
-        billing: kinds of billing system, one organization each.
+        billing: billing systems, one organization each.
         accounts: accounts of each organization.
         seed: the same seed makes the same world, byte by byte.
         trouble: share of the world (0 to 1) that has something wrong with its identifier.
         plain_http: serve without TLS.
         ready_file: gets one JSON object once everything listens.
-        port_salesforce, port_upflow, port_stripe: 0 takes the port used before with this folder, if free, else any.
+        ports: by the name of a stand-in; 0 or none takes the port used before with this folder, if free, else any.
         upflow_per_minute: calls a minute of one Upflow organization before it answers 429.
+        billing_per_minute: calls a minute of one organization before its billing system answers 429; None for the
+            limits of the system's vendor.
         api_limit: API calls a day of one Salesforce organization before it answers 403.
         refresh_idle_days: days after which an unused refresh token of Salesforce is dead; 0 for never.
         faults: a YAML or JSON file of rules for what goes wrong in Salesforce.
@@ -54,10 +59,9 @@ class SandboxOptions:
     trouble: float | None = None
     plain_http: bool = False
     ready_file: Path | None = None
-    port_salesforce: int = 0
-    port_upflow: int = 0
-    port_stripe: int = 0
+    ports: Mapping[str, int] = field(default_factory=dict)
     upflow_per_minute: int = 600
+    billing_per_minute: int | None = None
     api_limit: int = DEFAULT_API_LIMIT
     refresh_idle_days: int = DEFAULT_REFRESH_IDLE_DAYS
     faults: Path | None = None
@@ -70,15 +74,15 @@ class SandboxOptions:
             raise SandboxError(f"--accounts {self.accounts} is out of range; choose 0 to {LARGEST:,}.")
         if self.trouble is not None and not 0 <= self.trouble <= 1:
             raise SandboxError(f"--trouble {self.trouble} is out of range; it is a share from 0 to 1.")
-        if self.upflow_per_minute < 1:
-            raise SandboxError(f"--upflow-per-minute {self.upflow_per_minute} is out of range; choose 1 or more.")
-        if self.api_limit < 1:
-            raise SandboxError(f"--api-limit {self.api_limit} is out of range; choose 1 or more.")
+        for name in ("upflow_per_minute", "billing_per_minute", "api_limit"):
+            limit: int | None = getattr(self, name)
+            if limit is not None and limit < 1:
+                raise SandboxError(f"--{name.replace('_', '-')} {limit} is out of range; choose 1 or more.")
         if self.refresh_idle_days < 0:
             raise SandboxError(f"--refresh-idle-days {self.refresh_idle_days} is out of range; choose 0 or more.")
-        for name in ("port_salesforce", "port_upflow", "port_stripe"):
-            if not 0 <= getattr(self, name) <= 65535:
-                raise SandboxError(f"--{name.replace('_', '-')} {getattr(self, name)} is no port; choose 0 to 65535.")
+        for name, port in self.ports.items():
+            if not 0 <= port <= 65535:
+                raise SandboxError(f"--port-{name} {port} is no port; choose 0 to 65535.")
 
 
 @dataclass(frozen=True)

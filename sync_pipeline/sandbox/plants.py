@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from sync_pipeline.sandbox.billings.frame import IdentifiedBy
+
 Transform = Callable[[str], str | None]
 
 MATCHED = "matched"
@@ -212,16 +214,16 @@ PLANTS = (
 
 CLEAN = Plant("", Fits.ALL, (_PAIR,), (_PAIR,))
 
-_POSSIBLE = {
-    "stripe": {Fits.ALL, Fits.SALESFORCE_ID, Fits.FREE},
-    "database": {Fits.ALL, Fits.FIELD},
-    "file": {Fits.ALL, Fits.FIELD, Fits.FREE, Fits.FIELD_AND_FREE},
+_POSSIBLE: dict[IdentifiedBy, set[Fits]] = {
+    "account_id": {Fits.ALL, Fits.SALESFORCE_ID, Fits.FREE},
+    "customer_id": {Fits.ALL, Fits.FIELD},
+    "number": {Fits.ALL, Fits.FIELD, Fits.FREE, Fits.FIELD_AND_FREE},
 }
 
 
-def plants_for(billing: str) -> tuple[Plant, ...]:
-    """Every plant that is possible on the identifier of this kind of organization."""
-    return tuple(plant for plant in PLANTS if plant.fits in _POSSIBLE[billing])
+def plants_for(identified_by: IdentifiedBy) -> tuple[Plant, ...]:
+    """Every plant that is possible on an identifier of this kind."""
+    return tuple(plant for plant in PLANTS if plant.fits in _POSSIBLE[identified_by])
 
 
 _REGISTERS = ("Hrb", "Siren", "KvK", "Rcs", "Crn")

@@ -1,4 +1,4 @@
-"""Serves the stand-ins: three listeners, one process, one event loop, one state file."""
+"""Serves the stand-ins: a listener each, one process, one event loop, one state file."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from filelock import FileLock, Timeout
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from sync_pipeline.sandbox.building import billing_file, key_file, open_state, state_file, truth_file
+from sync_pipeline.sandbox.billings import STAND_INS
+from sync_pipeline.sandbox.billings.frame import Limits
+from sync_pipeline.sandbox.building import open_state
 from sync_pipeline.sandbox.capitals import CapitalizedHeaders
-from sync_pipeline.sandbox.certificates import CA_FILE, authority, server_certificate
+from sync_pipeline.sandbox.certificates import authority, server_certificate
 from sync_pipeline.sandbox.options import SandboxError, SandboxOptions
+from sync_pipeline.sandbox.ready import HOST, ready_content
 from sync_pipeline.sandbox.salesforce.app import create_app
 from sync_pipeline.sandbox.salesforce.faults import Rule, WrongRule, read_file
 from sync_pipeline.sandbox.state import State
-from sync_pipeline.sandbox.stripe.app import StripeApp
 from sync_pipeline.sandbox.upflow.app import UpflowApp
 from sync_pipeline.sandbox.world import Progress
 
-HOST = "127.0.0.1"
-STAND_INS = ("salesforce", "upflow", "stripe")
 _SECONDS_TO_FINISH = 1
 """How long what is being served may take when the sandbox is told to stop. Idle TLS connections take it all: their
 clients don't say goodbye."""
@@ -59,9 +59,10 @@ def run(options: SandboxOptions, *, announce: Announce | None = None, progress: 
         with contextlib.closing(open_state(options, progress)) as state, contextlib.ExitStack() as stack:
             faults = _faults(options, state.seed(), state.orgs())
             authority(options.folder)
-            sockets = {name: stack.enter_context(_listen(state, options, name)) for name in STAND_INS}
+            apps = _apps(state, options, faults)
+            sockets = {name: stack.enter_context(_listen(state, options, name)) for name in apps}
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_serve(state, options, faults, sockets, announce))
+                runner.run(_serve(state, options, apps, sockets, announce))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -103,7 +104,7 @@ def _faults(options: SandboxOptions, seed: int = 1, orgs: Collection[str] = ()) 
 
 def _listen(state: State, options: SandboxOptions, name: str) -> socket.socket:
     """A listening socket: at the port asked for, else at the folder's earlier one if it is free, else at any."""
-    asked: int = getattr(options, f"port_{name}")
+    asked = options.ports.get(name, 0)
     row = state.row("SELECT value FROM world WHERE name = ?", f"port_{name}")
     candidates = [asked] if asked else [int(row["value"]) if row else 0, 0]
     for port in candidates:
@@ -131,23 +132,31 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(
-    state: State,
-    options: SandboxOptions,
-    faults: list[Rule],
-    sockets: dict[str, socket.socket],
-    announce: Announce | None,
-) -> None:
+def _apps(state: State, options: SandboxOptions, faults: list[Rule]) -> dict[str, ASGIApp]:
+    """Salesforce, Upflow, and the billing systems of this world that have an API of their own."""
     apps: dict[str, ASGIApp] = {
         "salesforce": create_app(
             state, api_limit=options.api_limit, refresh_idle_days=options.refresh_idle_days, faults=faults
         ),
         "upflow": UpflowApp(state, options.upflow_per_minute),
-        "stripe": StripeApp(state),
     }
+    for org in state.orgs():
+        stand_in = STAND_INS.get(org)
+        if stand_in and stand_in.app:
+            apps[org] = stand_in.app(state, Limits(options.billing_per_minute))
+    return apps
+
+
+async def _serve(
+    state: State,
+    options: SandboxOptions,
+    apps: dict[str, ASGIApp],
+    sockets: dict[str, socket.socket],
+    announce: Announce | None,
+) -> None:
     certificate = None if options.plain_http else str(server_certificate(options.folder))
     protocols: dict[str, type[HttpToolsProtocol]] = {"salesforce": CapitalizedHeaders}
-    servers = [_Server(_config(apps[name], certificate, protocols.get(name, HttpToolsProtocol))) for name in STAND_INS]
+    servers = [_Server(_config(apps[name], certificate, protocols.get(name, HttpToolsProtocol))) for name in apps]
 
     def stop() -> None:
         for server in servers:
@@ -158,13 +167,12 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     serving = [
-        asyncio.create_task(server.serve(sockets=[sockets[name]]))
-        for name, server in zip(STAND_INS, servers, strict=True)
+        asyncio.create_task(server.serve(sockets=[sockets[name]])) for name, server in zip(apps, servers, strict=True)
     ]
     while not all(server.started for server in servers) and not any(task.done() for task in serving):
         await asyncio.sleep(0.005)
     if all(server.started for server in servers):
-        ready = ready_content(state, options, {name: sockets[name].getsockname()[1] for name in STAND_INS})
+        ready = ready_content(state, options, {name: sockets[name].getsockname()[1] for name in apps})
         if options.ready_file:
             _write_whole(options.ready_file, json.dumps(ready, indent=2) + "\n")
         if announce:
@@ -200,49 +208,3 @@ def _write_whole(path: Path, text: str) -> None:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     draft.replace(path)
-
-
-def ready_content(state: State, options: SandboxOptions, ports: dict[str, int]) -> dict[str, Any]:
-    """What the ready file says: addresses and credentials of every stand-in, by organization, and where files are.
-
-    The top-level `salesforce`, `upflow` and `stripe` are those of the first organization.
-    """
-    folder = options.folder.resolve()
-    scheme = "http" if options.plain_http else "https"
-    base = {name: f"{scheme}://{HOST}:{port}" for name, port in ports.items()}
-    organizations = {}
-    for row in state.rows("SELECT * FROM organizations ORDER BY org = 'stripe' DESC, org"):
-        org = row["org"]
-        stripe = {"url": base["stripe"], "api_key": row["stripe_key"]}
-        file = billing_file(folder, org)
-        billing = {
-            "stripe": stripe,
-            "database": {"url": f"sqlite:///{file}", "table": "customers"},
-            "file": {"path": str(file)},
-        }[row["billing"]]
-        organizations[org] = {
-            "salesforce": {
-                "url": base["salesforce"],
-                "client_id": row["client_id"],
-                "client_secret": row["client_secret"],
-                "username": row["username"],
-                "password": row["password"],
-                "security_token": row["security_token"],
-                "private_key_file": str(key_file(folder, org)),
-                "access_token": row["access_token"],
-                "organization_id": row["organization_id"],
-            },
-            "upflow": {"url": f"{base['upflow']}/v1", "api_key": row["upflow_key"], "api_secret": row["upflow_secret"]},
-            "stripe": stripe,
-            "billing": billing,
-            "truth": str(truth_file(folder, org)),
-        }
-    first = next(iter(organizations.values()))
-    return {
-        "ca_file": str(folder / CA_FILE),
-        "state_file": str(state_file(folder)),
-        "process": os.getpid(),
-        "truth": {org: content["truth"] for org, content in organizations.items()},
-        **{name: first[name] for name in STAND_INS},
-        "organizations": organizations,
-    }

@@ -1,8 +1,8 @@
 """The state of every stand-in: one SQLite file, so that a restart finds what the last sync wrote.
 
 Commits do not wait for the disk (`synchronous=OFF`): an acknowledged write is with the operating system, so it
-survives `kill -9` of the sandbox, though not a power cut of the machine. `org` is the first column of every table;
-it holds the short name of an organization, which is its billing system's kind (stripe, database, file).
+survives `kill -9` of the sandbox, though not a power cut of the machine. `org` is a column of every table;
+it holds the short name of an organization, which is its billing system's (stripe, database, file, ...).
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ TABLES = (
         name TEXT PRIMARY KEY, value TEXT NOT NULL
     ) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS organizations (
-        org TEXT PRIMARY KEY,               -- stripe, database, file
-        billing TEXT NOT NULL,              -- the same three words
+        org TEXT PRIMARY KEY,               -- its billing system: stripe, database, file, ...
+        billing TEXT NOT NULL,              -- the same word
         organization_id TEXT NOT NULL,      -- 00D..., 18 characters
         name TEXT NOT NULL,
         is_sandbox INTEGER NOT NULL,
@@ -105,7 +105,6 @@ TABLES = (
         access_token TEXT NOT NULL UNIQUE,  -- 00D...!..., a session handed out in the ready file; also a row of session
         upflow_key TEXT NOT NULL UNIQUE,
         upflow_secret TEXT NOT NULL,
-        stripe_key TEXT NOT NULL UNIQUE,
         password TEXT NOT NULL DEFAULT '',        -- of the connected user; nobody logs in with an empty one
         security_token TEXT NOT NULL DEFAULT ''   -- comes right after the password
     ) WITHOUT ROWID""",
@@ -226,25 +225,45 @@ TABLES = (
         expires_at REAL NOT NULL,
         frame_ancestors TEXT
     ) WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS stripe_customer (
+    """CREATE TABLE IF NOT EXISTS billing_customer (
         org TEXT NOT NULL,
-        position INTEGER NOT NULL,          -- order of creation; the list runs backwards
-        id TEXT NOT NULL,                   -- cus_...
-        created INTEGER NOT NULL,
+        position INTEGER NOT NULL,          -- order of creation
+        customer_id TEXT NOT NULL,
+        identifier TEXT,                    -- what the shared identifier's field holds; NULL where it is not filled
         name TEXT,
         email TEXT,
+        currency TEXT,                      -- ISO 4217, small letters
+        minor_units INTEGER NOT NULL DEFAULT 0,  -- positive is owed by the customer, negative is their credit
+        country TEXT,                       -- ISO 3166, two letters
         phone TEXT,
-        description TEXT,
-        currency TEXT,
-        balance INTEGER NOT NULL DEFAULT 0, -- minor units, negative is credit
-        country TEXT,
-        metadata TEXT NOT NULL DEFAULT '{}',
+        created INTEGER NOT NULL,           -- seconds since 1970, ascending with position
+        updated INTEGER NOT NULL,           -- the same; later than created
+        dice INTEGER NOT NULL DEFAULT 0,    -- 63 bits of chance: for values that only some customers have
+        archived INTEGER NOT NULL DEFAULT 0,
         deleted INTEGER NOT NULL DEFAULT 0,
+        parent_id TEXT,                     -- customer_id of another
+        merged_into TEXT,                   -- customer_id of the survivor
+        is_individual INTEGER NOT NULL DEFAULT 0,
+        extra TEXT NOT NULL DEFAULT '{}',   -- JSON object in the vendor's words, over what the stand-in makes of the row
         PRIMARY KEY (org, position)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS billing_login (
+        org TEXT NOT NULL,
+        name TEXT NOT NULL,                 -- e.g. api_key, as in the ready file
+        value TEXT NOT NULL,
+        PRIMARY KEY (org, name)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS billing_token (
+        token TEXT PRIMARY KEY,
+        org TEXT NOT NULL,
+        kind TEXT NOT NULL,                 -- access or refresh
+        created_at REAL NOT NULL,
+        expires_at REAL NOT NULL,
+        revoked INTEGER NOT NULL DEFAULT 0
     ) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS request_log (
         org TEXT NOT NULL,                  -- '' where the caller was nobody we know
-        stand_in TEXT NOT NULL,             -- salesforce, upflow, stripe
+        stand_in TEXT NOT NULL,             -- salesforce, upflow, or a billing system
         method TEXT NOT NULL,               -- GET, POST, PUT, ...
         route TEXT NOT NULL,                -- e.g. /customers/{customer}/portal
         calls INTEGER NOT NULL,
@@ -262,7 +281,8 @@ INDEXES = (
     "CREATE UNIQUE INDEX IF NOT EXISTS upflow_customer_position ON upflow_customer (org, position)",
     "CREATE INDEX IF NOT EXISTS upflow_contact_customer ON upflow_contact (org, customer_id, position_in_list)",
     "CREATE UNIQUE INDEX IF NOT EXISTS upflow_contact_email ON upflow_contact (org, email COLLATE NOCASE)",
-    "CREATE UNIQUE INDEX IF NOT EXISTS stripe_customer_id ON stripe_customer (org, id)",
+    "CREATE UNIQUE INDEX IF NOT EXISTS billing_customer_id ON billing_customer (org, customer_id)",
+    "CREATE INDEX IF NOT EXISTS billing_customer_updated ON billing_customer (org, updated)",
 )
 """Made after a world is filled: a million rows into an index that exists take several times as long."""
 

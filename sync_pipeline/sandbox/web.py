@@ -1,4 +1,4 @@
-"""What the Upflow and the Stripe stand-in share: dispatch on path segments, JSON answers, pages for people."""
+"""What the stand-ins of Upflow and of billing systems share: dispatch on path segments, JSON answers, pages for people."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sync_pipeline.sandbox.billing_data import Customer, Keeper
+from sync_pipeline.sandbox.billings import STAND_INS, identified_by
 from sync_pipeline.sandbox.derived import MOST_CONTACTS, Derived, MadeCustomer
-from sync_pipeline.sandbox.ids import SalesforceIds, mixed, stripe_customer_id, uuid_of
+from sync_pipeline.sandbox.ids import SalesforceIds, mixed, uuid_of
 from sync_pipeline.sandbox.options import WorldOptions
 from sync_pipeline.sandbox.plants import CLEAN, MATCHED, Plant, Slot, plants_for, text_identifier
 from sync_pipeline.sandbox.pools import (
@@ -64,7 +65,7 @@ class OrganizationWorld:
     """Fills the tables of one organization.
 
     Args:
-        org: its name, which is the kind of its billing system.
+        org: its name, which is its billing system's.
         options: size, seed and share of trouble.
         pools: names to pick from.
         username: of the user whom clients act for.
@@ -73,7 +74,8 @@ class OrganizationWorld:
     def __init__(self, org: str, options: WorldOptions, pools: Pools, username: str) -> None:
         self._org, self._options, self._pools, self._username = org, options, pools, username
         self._salt = salt = mixed(options.seed, sum(org.encode()))
-        self._plants = plants_for(org)
+        self._identified_by = identified_by(org)
+        self._plants = plants_for(self._identified_by)
         self._account_id = SalesforceIds("001", pod(salt), 62**4 * 9)
         self._ghost_id = SalesforceIds("001", pod(salt), 62**4 * 40)  # accounts that never were
         self._contact_id = SalesforceIds("003", pod(salt), 62**4 * 2)
@@ -149,7 +151,7 @@ class OrganizationWorld:
         portion.truth += _verdicts("billing", trouble, plant.customers, customer_ids, account_ids)
 
     def _identifier(self, unit: int, plant: Plant, account_ids: list[str], dice: int) -> str:
-        if self._org == "stripe":
+        if self._identified_by == "account_id":
             return account_ids[0] if account_ids else self._ghost_id(unit)
         return text_identifier(unit, plant.style, dice >> 32)
 
@@ -180,8 +182,8 @@ class OrganizationWorld:
                 float((dice >> 20) % 100_000 * 1000) if dice % 3 else None,
                 (dice >> 26) % 5000 if dice % 3 else None,
                 COUNTRIES[(dice >> 29) % len(COUNTRIES)],
-                identifier if self._org == "database" else None,
-                identifier if self._org == "file" else None,
+                identifier if self._identified_by == "customer_id" else None,
+                identifier if self._identified_by == "number" else None,
                 float(number),
                 NOTES[dice % len(NOTES)] if dice % 31 == 0 else None,
                 f"https://old-portal.example/{slug}" if dice % 101 == 0 else None,
@@ -200,10 +202,12 @@ class OrganizationWorld:
         number = self._customer_number
         self._customer_number += 1
         identifier = slot.transform(value)
-        if self._org == "stripe":
-            customer_id = stripe_customer_id(number, mixed(number, self._salt))
+        if self._identified_by == "customer_id":
+            customer_id = str(identifier)
+        elif self._org in STAND_INS:
+            customer_id = STAND_INS[self._org].customer_id(number, mixed(number, self._salt))
         else:
-            customer_id = str(identifier) if self._org == "database" else f"K{number + 10_000}"
+            customer_id = f"K{number + 10_000}"
         day = (dice >> 15) % (DAYS - 300)
         owed = (dice >> 19) % 2_000_000 - 100_000 if dice % 3 else 0
         portion.customers.append(

@@ -27,6 +27,7 @@ def org(
     def make(name: str, **more: Any) -> tuple[Sandbox, Organization]:
         world = sandbox(accounts=ACCOUNTS)
         billing = {"system": name} | world.organization(name)["billing"]
+        billing.pop("field", None)
         if name == "stripe":
             monkeypatch.setenv("STRIPE_KEY", more.pop("key", billing["api_key"]))
             billing |= {"api_key": {"env": "STRIPE_KEY"}, "ca_file": world["ca_file"]}
@@ -66,7 +67,7 @@ def test_stripe_s_identifiers_and_money_as_the_state_has_them(
     before = world.calls("stripe", org="stripe")
     count = load_customers(con, configured)
     assert world.calls("stripe", org="stripe") - before == -(-count // 100)
-    state = world.rows("SELECT id, currency, balance FROM stripe_customer WHERE org = 'stripe' AND NOT deleted")
+    state = world.rows("SELECT customer_id, minor_units FROM billing_customer WHERE org = 'stripe' AND NOT deleted")
     found = con.execute("SELECT customer_id, lower(currency), balance::DOUBLE FROM billing_customers").fetchall()
     whole = ("jpy", "krw", "clp", "vnd", "xaf", "xof")
     minor = {
@@ -75,7 +76,7 @@ def test_stripe_s_identifiers_and_money_as_the_state_has_them(
         if money is not None
     }
     assert minor
-    assert minor == {row["id"]: row["balance"] for row in state if row["id"] in minor}
+    assert minor == {row["customer_id"]: row["minor_units"] for row in state if row["customer_id"] in minor}
 
 
 def test_a_key_the_sandbox_does_not_know(
@@ -89,7 +90,7 @@ def test_a_key_the_sandbox_does_not_know(
 
 def test_the_page_of_a_customer_is_there(org: Callable[[str], tuple[Sandbox, Organization]]) -> None:
     world, configured = org("stripe")
-    (row,) = world.rows("SELECT id FROM stripe_customer WHERE org = 'stripe' AND NOT deleted LIMIT 1")
-    url = customer_url(configured, row["id"])
+    (row,) = world.rows("SELECT customer_id FROM billing_customer WHERE org = 'stripe' AND NOT deleted LIMIT 1")
+    url = customer_url(configured, row["customer_id"])
     assert url
     assert world.http().get(url, timeout=10).status_code == 200

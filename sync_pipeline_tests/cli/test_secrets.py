@@ -23,7 +23,8 @@ def secrets_of(sandbox: Sandbox) -> set[str]:
     """Everything that lets somebody in."""
     found = set()
     for row in sandbox.rows("SELECT * FROM organizations"):
-        found |= {row[name] for name in ("client_secret", "access_token", "upflow_key", "upflow_secret", "stripe_key")}
+        found |= {row[name] for name in ("client_secret", "access_token", "upflow_key", "upflow_secret")}
+    found |= {row["value"] for row in sandbox.rows("SELECT value FROM billing_login")}
     found |= {row["access_token"] for row in sandbox.rows("SELECT access_token FROM session")}
     found |= {row["token"] for row in sandbox.rows("SELECT token FROM upflow_portal_link")}
     return found

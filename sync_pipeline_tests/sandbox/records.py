@@ -1,15 +1,16 @@
-"""What a made world holds, read without the sandbox's own code: plain lists and dicts."""
+"""What a made world holds, read by plain SQL and CSV: lists and dicts."""
 
 from __future__ import annotations
 
 import csv
-import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-FIELDS = {"stripe": "Id", "database": "Billing_Id__c", "file": "Company_Number__c"}
+from sync_pipeline.sandbox.billings import identified_by
+
+FIELDS = {"account_id": "Id", "customer_id": "Billing_Id__c", "number": "Company_Number__c"}
 
 
 class Truth(NamedTuple):
@@ -36,17 +37,17 @@ def read_state(folder: Path, sql: str, *parameters: object) -> list[sqlite3.Row]
 
 def read_accounts(folder: Path, org: str) -> dict[str, str | None]:
     """Identifier by account id, of accounts that are not deleted."""
-    sql = f'SELECT "Id", "{FIELDS[org]}" FROM account WHERE org = ? AND NOT "IsDeleted"'
+    sql = f'SELECT "Id", "{FIELDS[identified_by(org)]}" FROM account WHERE org = ? AND NOT "IsDeleted"'
     return {row[0]: row[1] for row in read_state(folder, sql, org)}
 
 
 def read_customers(folder: Path, org: str) -> list[tuple[str, str | None]]:
     """Customer id and identifier, in the order of the billing system."""
-    if org == "stripe":
-        sql = "SELECT id, metadata FROM stripe_customer WHERE org = ? AND NOT deleted ORDER BY position"
-        return [(row[0], json.loads(row[1]).get("salesforce_account_id")) for row in read_state(folder, sql, org)]
     if org == "database":
         with closing(sqlite3.connect(folder / "billing.sqlite")) as db:
             return [(row[0], row[0]) for row in db.execute("SELECT customer_id FROM customers ORDER BY rowid")]
-    with (folder / "customers.csv").open(encoding="utf-8", newline="") as file:
-        return [(row["customer_id"], row["company_number"] or None) for row in csv.DictReader(file)]
+    if org == "file":
+        with (folder / "customers.csv").open(encoding="utf-8", newline="") as file:
+            return [(row["customer_id"], row["company_number"] or None) for row in csv.DictReader(file)]
+    sql = "SELECT customer_id, identifier FROM billing_customer WHERE org = ? AND NOT deleted ORDER BY position"
+    return [(row[0], row[1]) for row in read_state(folder, sql, org)]

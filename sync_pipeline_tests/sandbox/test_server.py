@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from sync_pipeline.sandbox.billings import BILLINGS, STAND_INS
 from sync_pipeline.sandbox.options import SandboxError, SandboxOptions
 from sync_pipeline_tests.conftest import Sandbox
 
@@ -100,7 +101,7 @@ def test_the_ready_file_says_where_everything_is(sandbox: SandboxFactory) -> Non
     shared = sandbox()
     assert list(shared["organizations"]) == ["stripe", "database", "file"]
     for org, content in shared["organizations"].items():
-        assert set(content) == {"salesforce", "upflow", "stripe", "billing", "truth"}
+        assert set(content) == {"salesforce", "upflow", "billing", "truth"}
         assert Path(content["salesforce"]["private_key_file"]).read_text().startswith("-----BEGIN PRIVATE KEY-----")
         assert Path(content["truth"]) == shared.truth[org]
         login = content["salesforce"]
@@ -127,7 +128,23 @@ def test_secrets_are_for_their_owner_only(sandbox: SandboxFactory) -> None:
 
 
 def test_organizations_on_request(sandbox: SandboxFactory) -> None:
-    assert list(sandbox(billing=["file"], accounts=20)["organizations"]) == ["file"]
+    one = sandbox(billing=["file"], accounts=20)
+    assert list(one["organizations"]) == ["file"]
+    assert "stripe" not in one.ready
+    assert {row["name"] for row in one.rows("SELECT name FROM world WHERE name LIKE 'port_%'")} == {
+        "port_salesforce",
+        "port_upflow",
+    }
+
+
+def test_all_billing_systems_there_are(sandbox: SandboxFactory) -> None:
+    every = sandbox(billing=["all"], accounts=20)
+    assert set(every["organizations"]) == set(BILLINGS)
+    for name, stand_in in STAND_INS.items():
+        billing = every.organization(name)["billing"]
+        assert billing["field"] == stand_in.field
+        assert billing.keys() >= stand_in.credentials().keys()
+        assert every.http().get(billing["url"]).status_code < 500
 
 
 def test_a_second_sandbox_on_the_same_folder_says_so(sandbox: SandboxFactory) -> None:
@@ -182,9 +199,10 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
         {"accounts": -1},
         {"accounts": 10**9},
         {"trouble": 1.1},
-        {"billing": ("xero",)},
-        {"port_stripe": 70_000},
+        {"billing": ("paper",)},
+        {"ports": {"stripe": 70_000}},
         {"upflow_per_minute": 0},
+        {"billing_per_minute": 0},
         {"api_limit": 0},
         {"refresh_idle_days": -1},
     ],
@@ -204,6 +222,17 @@ def test_faults_and_a_limit_from_the_start(fresh_sandbox: SandboxFactory, tmp_pa
         session.headers["Authorization"] = f"Bearer {again['salesforce']['access_token']}"
         limits = f"{again['salesforce']['url']}/services/data/v66.0/limits"
         assert [session.get(limits, timeout=10).status_code for _ in range(4)] == [503, 200, 200, 403]
+
+
+def test_a_limit_of_billing_systems_from_the_start(fresh_sandbox: SandboxFactory) -> None:
+    sandbox = fresh_sandbox(accounts=5, billing=["stripe"])
+    sandbox.stop()
+    again = sandbox.restart("--billing-per-minute", "2")
+    with again.http() as session:
+        session.auth = (again["stripe"]["api_key"], "")
+        answers = [session.get(f"{again['stripe']['url']}/v1/customers", timeout=10) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].json()["error"]["code"] == "rate_limit"
 
 
 def test_a_file_of_faults_that_makes_no_sense(tmp_path: Path) -> None:

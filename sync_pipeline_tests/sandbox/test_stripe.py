@@ -79,8 +79,10 @@ def test_every_answer_keeps_stripe_s_contract(fresh_sandbox: SandboxFactory, con
 
 def test_the_list_is_newest_first_and_pages_to_its_end(stripe: Stripe, sandbox: SandboxFactory) -> None:
     found = stripe.all()
-    there = sandbox().rows("SELECT id FROM stripe_customer WHERE org = 'stripe' AND NOT deleted ORDER BY position DESC")
-    assert [customer["id"] for customer in found] == [row["id"] for row in there]
+    there = sandbox().rows(
+        "SELECT customer_id FROM billing_customer WHERE org = 'stripe' AND NOT deleted ORDER BY position DESC"
+    )
+    assert [customer["id"] for customer in found] == [row["customer_id"] for row in there]
     created = [customer["created"] for customer in found]
     assert created == sorted(created, reverse=True)
 
@@ -129,11 +131,17 @@ def test_the_key_as_the_user_of_basic_authentication(stripe: Stripe, sandbox: Sa
     assert requests.get(f"{stripe.url}/v1/customers", auth=(key, ""), verify=stripe.http.verify).status_code == 200
 
 
-def test_each_key_sees_its_own_organization(sandbox: SandboxFactory) -> None:
-    shared = sandbox()
-    other = shared.organization("file")["stripe"]["api_key"]
-    answer = shared.http().get(f"{shared['stripe']['url']}/v1/customers", headers={"Authorization": f"Bearer {other}"})
-    assert answer.json()["data"] == []
+def test_some_have_no_currency_and_metadata_beside_the_identifier(sandbox: SandboxFactory) -> None:
+    found = Stripe(sandbox(accounts=700, billing=["stripe"])).all()
+    assert {None, "eur"} <= {customer["currency"] for customer in found}
+    keys = {frozenset(customer["metadata"]) for customer in found}
+    assert {frozenset(), frozenset({"plan"}), frozenset({"plan", "salesforce_account_id"})} <= keys
+
+
+def test_fields_that_a_row_has_extra_win(fresh_sandbox: SandboxFactory) -> None:
+    sandbox = fresh_sandbox(accounts=5, billing=["stripe"])
+    sandbox.change("""UPDATE billing_customer SET extra = '{"name": null, "new": 1}'""")
+    assert {(customer["name"], customer["new"]) for customer in Stripe(sandbox).page()} == {(None, 1)}
 
 
 def test_a_deleted_customer_leaves_the_list_and_is_found_as_a_stub(fresh_sandbox: SandboxFactory) -> None:
@@ -147,7 +155,7 @@ def test_a_deleted_customer_leaves_the_list_and_is_found_as_a_stub(fresh_sandbox
 
 def test_a_page_for_people_escapes_what_it_shows(sandbox: SandboxFactory) -> None:
     shared = sandbox(accounts=700, billing=["stripe"])
-    bold = shared.rows("SELECT id FROM stripe_customer WHERE name LIKE '<b>%'")[0]["id"]
+    bold = shared.rows("SELECT customer_id FROM billing_customer WHERE name LIKE '<b>%'")[0]["customer_id"]
     answer = shared.http().get(f"{shared['stripe']['url']}/customers/{bold}")
     assert answer.headers["Content-Type"].startswith("text/html")
     assert "&lt;script&gt;" in answer.text

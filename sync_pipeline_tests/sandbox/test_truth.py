@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sync_pipeline.sandbox.billings import BILLINGS, identified_by
 from sync_pipeline.sandbox.building import open_state
-from sync_pipeline.sandbox.options import BILLINGS, SandboxOptions
+from sync_pipeline.sandbox.options import DEFAULT_BILLINGS, SandboxOptions
 from sync_pipeline.sandbox.plants import plants_for
 from sync_pipeline_tests.sandbox.records import read_accounts, read_customers, read_truth
 
@@ -44,6 +45,7 @@ def key(value: str, rules: Iterable[str], salesforce_ids: bool) -> str:
 
 def judge(org: str, accounts: dict[str, str | None], customers: list[tuple[str, str | None]]) -> set[tuple[str, ...]]:
     """(side, record, counterpart, verdict, rule) of every record."""
+    by_account_id = identified_by(org) == "account_id"
     sides = {"salesforce": list(accounts.items()), "billing": customers}
     filled = {
         side: [(record, value) for record, value in rows if value is not None and value.strip(WHITE)]
@@ -55,16 +57,16 @@ def judge(org: str, accounts: dict[str, str | None], customers: list[tuple[str, 
         for record, value in rows
         if value is None or not value.strip(WHITE)
     }
-    groups = {rules: grouped(filled, rules, org == "stripe") for rules in [(), *ORDER]}
+    groups = {rules: grouped(filled, rules, by_account_id) for rules in [(), *ORDER]}
     for side, other in (("salesforce", "billing"), ("billing", "salesforce")):
         for record, value in filled[side]:
-            group = groups[()][key(value, (), org == "stripe")]
+            group = groups[()][key(value, (), by_account_id)]
             if len(group["salesforce"]) == len(group["billing"]) == 1:
                 judged.add((side, record, group[other][0], "matched", ""))
             elif len(group["salesforce"]) > 1 or len(group["billing"]) > 1:
                 judged.add((side, record, "", "duplicate_identifier", ""))
             else:
-                judged.add((side, record, *near_miss(value, groups, org == "stripe", other)))
+                judged.add((side, record, *near_miss(value, groups, by_account_id, other)))
     return judged
 
 
@@ -98,7 +100,7 @@ def made_world(folder: Path, accounts: int, seed: int, trouble: float) -> Path:
 )
 def test_every_verdict_is_what_a_person_would_say(tmp_path: Path, accounts: int, seed: int, trouble: float) -> None:
     made_world(tmp_path, accounts, seed, trouble)
-    for org in BILLINGS:
+    for org in DEFAULT_BILLINGS:
         there, customers = read_accounts(tmp_path, org), read_customers(tmp_path, org)
         truth = read_truth(tmp_path, org)
         assert {tuple(row[:5]) for row in truth} == judge(org, there, customers)
@@ -106,11 +108,18 @@ def test_every_verdict_is_what_a_person_would_say(tmp_path: Path, accounts: int,
         assert len(there) == accounts
 
 
-@pytest.mark.parametrize("org", BILLINGS)
+def test_every_billing_system_has_a_world_whose_truth_is_true(tmp_path: Path) -> None:
+    open_state(SandboxOptions(folder=tmp_path, billing=BILLINGS, accounts=150, seed=6, trouble=0.8)).close()
+    for org in BILLINGS:
+        there, customers = read_accounts(tmp_path, org), read_customers(tmp_path, org)
+        assert {tuple(row[:5]) for row in read_truth(tmp_path, org)} == judge(org, there, customers), org
+
+
+@pytest.mark.parametrize("org", DEFAULT_BILLINGS)
 def test_every_trouble_that_is_possible_is_planted(tmp_path: Path, org: str) -> None:
     truth = read_truth(made_world(tmp_path, 800, 5, 0.2), org)
     planted = Counter(row.trouble for row in truth)
-    assert planted.keys() - {""} == {plant.trouble for plant in plants_for(org)}
+    assert planted.keys() - {""} == {plant.trouble for plant in plants_for(identified_by(org))}
 
 
 GUIDE = {
@@ -120,14 +129,14 @@ GUIDE = {
     "blank_salesforce": ("database", "file"),
     "duplicate_billing": ("stripe", "file"),
     "duplicate_salesforce": ("database", "file"),
-    "no_counterpart_billing": BILLINGS,
-    "no_counterpart_salesforce": BILLINGS,
-    "space_leading_billing": BILLINGS,
-    "space_trailing_billing": BILLINGS,
-    "space_no_break_billing": BILLINGS,
+    "no_counterpart_billing": DEFAULT_BILLINGS,
+    "no_counterpart_salesforce": DEFAULT_BILLINGS,
+    "space_leading_billing": DEFAULT_BILLINGS,
+    "space_trailing_billing": DEFAULT_BILLINGS,
+    "space_no_break_billing": DEFAULT_BILLINGS,
     "space_inner_billing": ("database", "file"),
-    "casing_billing": BILLINGS,
-    "leading_zeros_billing": BILLINGS,
+    "casing_billing": DEFAULT_BILLINGS,
+    "leading_zeros_billing": DEFAULT_BILLINGS,
     "fifteen_characters": ("stripe",),
     "fifteen_and_eighteen_billing": ("stripe",),
 }
@@ -135,12 +144,13 @@ GUIDE = {
 
 @pytest.mark.parametrize("trouble", GUIDE)
 def test_the_guide_s_troubles_are_planted_wherever_the_identifier_can_have_them(trouble: str) -> None:
-    assert tuple(org for org in BILLINGS if trouble in {plant.trouble for plant in plants_for(org)}) == GUIDE[trouble]
+    planted = {org: {plant.trouble for plant in plants_for(identified_by(org))} for org in DEFAULT_BILLINGS}
+    assert tuple(org for org in DEFAULT_BILLINGS if trouble in planted[org]) == GUIDE[trouble]
 
 
 def test_without_trouble_all_is_well(tmp_path: Path) -> None:
     made_world(tmp_path, 120, 3, 0)
-    for org in BILLINGS:
+    for org in DEFAULT_BILLINGS:
         truth = read_truth(tmp_path, org)
         assert {(row.verdict, row.near_miss_rule, row.trouble) for row in truth} == {("matched", "", "")}
         assert len(truth) == 240
@@ -148,7 +158,7 @@ def test_without_trouble_all_is_well(tmp_path: Path) -> None:
 
 def test_an_empty_organization_has_an_empty_truth(tmp_path: Path) -> None:
     made_world(tmp_path, 0, 1, 0.1)
-    for org in BILLINGS:
+    for org in DEFAULT_BILLINGS:
         assert (read_accounts(tmp_path, org), read_customers(tmp_path, org), read_truth(tmp_path, org)) == ({}, [], [])
 
 

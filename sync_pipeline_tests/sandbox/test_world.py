@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -24,7 +23,7 @@ WORLD_TABLES = {
     "upflow_contact": "",
     "upflow_user": "",
     "upflow_custom_field": "",
-    "stripe_customer": "",
+    "billing_customer": "",
     "organizations": "org, organization_id, name, user_id, username",  # credentials are new in every folder
 }
 
@@ -110,10 +109,26 @@ def test_names_are_awkward_and_within_the_limits_of_their_fields(world: Path) ->
 
 
 def test_currencies_with_none_two_and_three_decimals(world: Path) -> None:
-    rows = read_state(world, "SELECT currency, metadata FROM stripe_customer")
-    assert {"jpy", "eur", "kwd", None} <= {row["currency"] for row in rows}
-    keys = {frozenset(json.loads(row["metadata"])) for row in rows}
-    assert {frozenset(), frozenset({"plan"}), frozenset({"plan", "salesforce_account_id"})} <= keys
+    rows = read_state(world, "SELECT currency FROM billing_customer")
+    assert {"jpy", "eur", "kwd"} <= {row["currency"] for row in rows}
+
+
+def test_some_billing_customers_are_archived_and_some_are_people_and_some_have_a_parent(world: Path) -> None:
+    rows = {row["customer_id"]: row for row in read_state(world, "SELECT * FROM billing_customer ORDER BY position")}
+    assert len(rows) / 90 < sum(row["archived"] for row in rows.values()) < len(rows) / 40
+    assert len(rows) / 13 < sum(row["is_individual"] for row in rows.values()) < len(rows) / 6
+    parents = {row["position"]: rows[row["parent_id"]] for row in rows.values() if row["parent_id"]}
+    assert len(rows) / 60 < len(parents) < len(rows) / 27
+    assert all(parent["position"] < position for position, parent in parents.items())
+    assert not any(parent["is_individual"] or parent["parent_id"] for parent in parents.values())
+
+
+def test_billing_customers_are_in_the_order_of_their_creation(world: Path) -> None:
+    rows = read_state(world, "SELECT * FROM billing_customer ORDER BY position")
+    for name in ("created", "updated"):
+        times = [row[name] for row in rows]
+        assert times == sorted(set(times))
+    assert all(row["created"] < row["updated"] for row in rows)
 
 
 def test_upflow_holds_nearly_every_billing_customer(world: Path) -> None:

@@ -69,7 +69,6 @@ def fill(folder: Path) -> State:
             access_token=token,
             upflow_key=org,
             upflow_secret=org,
-            stripe_key=org,
             password=PASSWORD,
             security_token=SECURITY_TOKEN,
         )

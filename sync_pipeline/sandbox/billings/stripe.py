@@ -8,79 +8,65 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 import secrets
 import sqlite3
 from typing import Any
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
+from sync_pipeline.sandbox.billings.frame import BillingApp, Limits, StandIn, StandInError, with_extra
+from sync_pipeline.sandbox.ids import stripe_customer_id
 from sync_pipeline.sandbox.state import State
-from sync_pipeline.sandbox.web import BodyTooLarge, Call, Routes, json_answer, page, read_call
+from sync_pipeline.sandbox.web import Call, json_answer, page
 
+METADATA_KEY = "salesforce_account_id"
 VERSION = "2023-08-16"
 _DEFAULT_LIMIT, _MOST = 10, 100
 _CREATED = {f"created[{name}]": sign for name, sign in (("gt", ">"), ("gte", ">="), ("lt", "<"), ("lte", "<="))}
 _CREATED["created"] = "="
 
 
-class StripeError(Exception):
+class StripeError(StandInError):
     """An answer that is an error, in Stripe's words."""
 
     def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
         error = {"code": code, "message": message, "param": param, "type": "invalid_request_error"}
         if code:
             error["doc_url"] = f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
-        self.body = {"error": {key: value for key, value in error.items() if value is not None}}
+        super().__init__(status, {"error": {key: value for key, value in error.items() if value is not None}})
 
 
-class StripeApp:
+class StripeApp(BillingApp):
     """The stand-in. Organizations are told apart by their secret key."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._routes = Routes()
-        self._routes.add("GET", "/v1/customers", self._list)
-        self._routes.add("GET", "/v1/customers/{customer}", self._get)
-        self._routes.add("DELETE", "/v1/customers/{customer}", self._delete)
+    name = "stripe"
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
-            return
-        version = VERSION
-        try:
-            call = await read_call(scope, receive)
-            if call is None:
-                return
-            version = call.headers.get("stripe-version") or VERSION
-            answer = self._handle(call)
-        except BodyTooLarge:
-            answer = json_answer(StripeError(413, "Request body too large").body, 413)
-        answer.headers["Request-Id"] = f"req_{secrets.token_hex(7)}"
-        answer.headers["Stripe-Version"] = version
-        await answer(scope, receive, send)
+    def __init__(self, state: State, limits: Limits) -> None:
+        super().__init__(state, limits)
+        self.open_route("GET", "/customers/{customer}", self._page)
+        self.route("GET", "/v1/customers", self._list)
+        self.route("GET", "/v1/customers/{customer}", self._get)
+        self.route("DELETE", "/v1/customers/{customer}", self._delete)
 
-    def _handle(self, call: Call) -> Response:
-        if call.segments[0] == "customers" and len(call.segments) == 2:
-            return self._page(call.segments[1])
-        found = self._routes.find(call.method, call.segments)
-        org = None
-        try:
-            org = self._organization(call)
-            if found is None or found[1] is None:
-                raise StripeError(404, f"Unrecognized request URL ({call.method}: /{'/'.join(call.segments)}).")
-            return found[1](org, call, *found[2])
-        except StripeError as error:
-            return json_answer(error.body, error.status)
-        finally:
-            self._state.count_call("stripe", org or "", call.method, found[0] if found else "?")
+    def headers(self, call: Call | None, org: str | None) -> dict[str, str]:
+        """A name for the request, and the version that answered."""
+        version = call.headers.get("stripe-version") if call else None
+        return {"Request-Id": f"req_{secrets.token_hex(7)}", "Stripe-Version": version or VERSION}
 
-    def _organization(self, call: Call) -> str:
+    def too_large(self) -> Response:
+        """In Stripe's words."""
+        return StripeError(413, "Request body too large").response()
+
+    def too_many(self, retry_after: int) -> Response:
+        """Stripe does not say when to come back. Type, code and message are † from memory: the contract has none."""
+        return StripeError(429, "Request rate limit exceeded.", code="rate_limit").response()
+
+    def unknown(self, call: Call, *, other_method: bool) -> StripeError:
+        """Stripe makes no difference between a path and a method."""
+        return StripeError(404, f"Unrecognized request URL ({call.method}: /{'/'.join(call.segments)}).")
+
+    def authenticate(self, call: Call) -> str:
         """The organization whose key comes as a bearer token, or as the user of HTTP Basic."""
         kind, _, given = call.headers.get("authorization", "").partition(" ")
         key = given.strip()
@@ -95,10 +81,10 @@ class StripeApp:
                 "You did not provide an API key. You need to provide your API key in the Authorization header, using"
                 " Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
             )
-        row = self._state.row("SELECT org FROM organizations WHERE stripe_key = ?", key)
-        if row is None:
+        org = self.org_with("api_key", key)
+        if org is None:
             raise StripeError(401, f"Invalid API Key provided: {key[:8]}{'*' * 12}{key[-4:] if len(key) > 16 else ''}")
-        return str(row["org"])
+        return org
 
     def _list(self, org: str, call: Call) -> Response:
         given = _parameters(call)
@@ -121,8 +107,8 @@ class StripeApp:
             where.append("email = ?")
             values.append(given["email"])
         order = "ASC" if "ending_before" in given else "DESC"
-        sql = f"SELECT * FROM stripe_customer WHERE {' AND '.join(where)} ORDER BY position {order} LIMIT ?"
-        rows = self._state.rows(sql, *values, limit + 1)
+        sql = f"SELECT * FROM billing_customer WHERE {' AND '.join(where)} ORDER BY position {order} LIMIT ?"
+        rows = self.state.rows(sql, *values, limit + 1)
         shown = [_customer(row) for row in rows[:limit]]
         if order == "ASC":
             shown.reverse()
@@ -135,27 +121,34 @@ class StripeApp:
     def _delete(self, org: str, call: Call, customer: str) -> Response:
         if self._find(org, customer, "id", 404)["deleted"]:
             raise _no_such(customer, "id", 404)
-        self._state.db.execute("UPDATE stripe_customer SET deleted = 1 WHERE org = ? AND id = ?", (org, customer))
+        sql = "UPDATE billing_customer SET deleted = 1 WHERE org = ? AND customer_id = ?"
+        self.state.db.execute(sql, (org, customer))
         return json_answer(_stub(customer))
 
     def _find(self, org: str, customer: str, parameter: str, status: int = 400) -> sqlite3.Row:
-        row = self._state.row("SELECT * FROM stripe_customer WHERE org = ? AND id = ?", org, customer)
+        row = self.state.row("SELECT * FROM billing_customer WHERE org = ? AND customer_id = ?", org, customer)
         if row is None:
             raise _no_such(customer, parameter, status)
         return row
 
-    def _page(self, customer: str) -> Response:
-        row = self._state.row("SELECT * FROM stripe_customer WHERE id = ? AND NOT deleted", customer)
+    def _page(self, call: Call, customer: str) -> Response:
+        row = self.state.row(
+            "SELECT c.* FROM billing_customer c JOIN organizations o ON o.org = c.org"
+            " WHERE c.customer_id = ? AND o.billing = ? AND NOT c.deleted",
+            customer,
+            self.name,
+        )
         if row is None:
             return page("No such customer", [], status=404)
+        shown = _customer(row)
         facts: list[tuple[str, object]] = [
-            ("Customer", row["id"]),
-            ("E-mail", row["email"] or "none"),
-            ("Currency", (row["currency"] or "none").upper()),
-            ("Balance", f"{row['balance']} (minor units)"),
+            ("Customer", shown["id"]),
+            ("E-mail", shown["email"] or "none"),
+            ("Currency", (shown["currency"] or "none").upper()),
+            ("Balance", f"{shown['balance']} (minor units)"),
         ]
-        facts += [(f"metadata.{key}", value) for key, value in json.loads(row["metadata"]).items()]
-        return page(row["name"] or row["id"], facts, note="Customer in Stripe")
+        facts += [(f"metadata.{key}", value) for key, value in shown["metadata"].items()]
+        return page(shown["name"] or shown["id"], facts, note="Customer in Stripe")
 
 
 def _no_such(customer: str, parameter: str, status: int) -> StripeError:
@@ -167,29 +160,24 @@ def _stub(customer: str) -> dict[str, Any]:
 
 
 def _customer(row: sqlite3.Row) -> dict[str, Any]:
-    return {
-        "id": row["id"],
+    dice, address = row["dice"], dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
+    metadata = {} if dice % 3 else {"plan": "pro" if dice % 2 else 'team "EU"'}
+    if row["identifier"] is not None:
+        metadata[METADATA_KEY] = row["identifier"]
+    customer = {
+        "id": row["customer_id"],
         "object": "customer",
-        "address": None
-        if row["country"] is None
-        else {
-            "city": None,
-            "country": row["country"],
-            "line1": None,
-            "line2": None,
-            "postal_code": None,
-            "state": None,
-        },
-        "balance": row["balance"],
+        "address": None if row["country"] is None else address | {"country": row["country"]},
+        "balance": row["minor_units"],
         "created": row["created"],
-        "currency": row["currency"],
+        "currency": row["currency"] if dice % 8 else None,
         "default_source": None,
         "delinquent": False,
-        "description": row["description"],
+        "description": "Invoices to head office.\nAttn: accounting" if dice % 23 == 0 else None,
         "email": row["email"],
         "invoice_prefix": f"{row['position']:08X}",
         "livemode": False,
-        "metadata": json.loads(row["metadata"]),
+        "metadata": metadata,
         "name": row["name"],
         "next_invoice_sequence": 1,
         "phone": row["phone"],
@@ -198,6 +186,7 @@ def _customer(row: sqlite3.Row) -> dict[str, Any]:
         "tax_exempt": "none",
         "test_clock": None,
     }
+    return with_extra(customer, row)
 
 
 def _parameters(call: Call) -> dict[str, str]:
@@ -214,3 +203,13 @@ def _whole(given: dict[str, str], name: str, default: int) -> int:
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise StripeError(400, f"Invalid integer: {text}", code="parameter_invalid_integer", param=name)
     return int(text)
+
+
+STAND_IN = StandIn(
+    name="stripe",
+    field=f"metadata.{METADATA_KEY}",
+    identified_by="account_id",
+    customer_id=stripe_customer_id,
+    credentials=lambda: {"api_key": f"sk_test_{secrets.token_hex(25)}"},
+    app=StripeApp,
+)

@@ -1,1 +1,0 @@
-"""Stand-in for the part of Stripe's API that lists customers."""
