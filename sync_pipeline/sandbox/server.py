@@ -59,7 +59,7 @@ def run(options: SandboxOptions, *, announce: Announce | None = None, progress: 
         with contextlib.closing(open_state(options, progress)) as state, contextlib.ExitStack() as stack:
             faults = _faults(options, state.seed(), state.orgs())
             authority(options.folder)
-            apps = _apps(state, options, faults)
+            apps = served_apps(state, options, faults)
             sockets = {name: stack.enter_context(_listen(state, options, name)) for name in apps}
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(_serve(state, options, apps, sockets, announce))
@@ -132,7 +132,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _apps(state: State, options: SandboxOptions, faults: list[Rule]) -> dict[str, ASGIApp]:
+def served_apps(state: State, options: SandboxOptions, faults: list[Rule]) -> dict[str, ASGIApp]:
     """Salesforce, Upflow, and the billing systems of this world that have an API of their own."""
     apps: dict[str, ASGIApp] = {
         "salesforce": create_app(
