@@ -11,10 +11,12 @@ from sync_pipeline import salesforce
 from sync_pipeline.cli.orgs import load, the_organization
 from sync_pipeline.cli.output import err, out
 from sync_pipeline.errors import ConfigurationError, SyncError
+from sync_pipeline.logins import callback
+from sync_pipeline.logins.tokens import KEYRING, place
 from sync_pipeline.orgs import Organization
 from sync_pipeline.orgs.models import BrowserLogin
-from sync_pipeline.salesforce.logins import approvals, callback, connecting
-from sync_pipeline.salesforce.logins.tokens import KEYRING, Grant, TokenStore, place
+from sync_pipeline.salesforce.logins import approvals, connecting
+from sync_pipeline.salesforce.logins.tokens import Grant, TokenStore
 from sync_pipeline.salesforce.organization import Identity, recorded_here
 from sync_pipeline.yaml_types.domain import LOGIN_HOSTS
 

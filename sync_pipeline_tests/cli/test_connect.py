@@ -19,7 +19,7 @@ from sync_pipeline.assets.organizations import organizations
 from sync_pipeline.cli.check import show as check
 from sync_pipeline.cli.connect import connect, disconnect
 from sync_pipeline.errors import ConfigurationError, GuardStop, TransientError
-from sync_pipeline.salesforce.logins import callback
+from sync_pipeline.logins import callback
 from sync_pipeline.salesforce.logins.tokens import TokenStore
 from sync_pipeline.warehouse import Warehouse
 from sync_pipeline_tests.paths import PROJECT

@@ -24,7 +24,7 @@ import requests
 from sync_pipeline.cli.check import show as check
 from sync_pipeline.cli.connect import connect, disconnect
 from sync_pipeline.errors import GuardStop, ReconnectError
-from sync_pipeline.salesforce.logins import callback
+from sync_pipeline.logins import callback
 from sync_pipeline.salesforce.logins.tokens import TokenStore
 from sync_pipeline_tests.cli.conftest import Workplace
 from sync_pipeline_tests.cli.test_secrets import said_in

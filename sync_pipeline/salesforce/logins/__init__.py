@@ -1,4 +1,5 @@
 """Ways in: a server's login, a person's, and where a person's is kept.
 
-connecting, callback -> login -> browser_login, server_login -> tokens, keyrings, approvals -> oauth
+connecting -> login -> browser_login, server_login -> tokens, approvals -> oauth; what other systems' logins need as well
+stands in `sync_pipeline.logins`
 """

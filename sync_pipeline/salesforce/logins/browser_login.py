@@ -28,19 +28,19 @@ import requests
 
 from sync_pipeline.errors import ConfigurationError, ReconnectError, SyncError
 from sync_pipeline.http import BROKEN_CONNECTION, never_left, translated
+from sync_pipeline.logins.answers import body, reason_of
+from sync_pipeline.logins.tokens import KEYRING
 from sync_pipeline.orgs.models import BrowserLogin, Organization
 from sync_pipeline.salesforce.logins.oauth import (
     Token,
     base_url,
-    body,
     endpoint_session,
     not_salesforce,
     post,
-    reason_of,
     refused,
     trusted_instance,
 )
-from sync_pipeline.salesforce.logins.tokens import KEYRING, Grant, Secrets, TokenStore
+from sync_pipeline.salesforce.logins.tokens import Grant, Secrets, TokenStore
 from sync_pipeline.yaml_types.values import text
 
 log = logging.getLogger(__name__)

@@ -5,28 +5,25 @@ Source: Salesforce Help, "OAuth 2.0 Web Server Flow for Web App Integration"; RF
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from sync_pipeline.errors import ConfigurationError, ReconnectError, SyncError
+from sync_pipeline.errors import ConfigurationError, SyncError
 from sync_pipeline.http import ApiSession, translated
+from sync_pipeline.logins import code_flow
+from sync_pipeline.logins.answers import body, reason_of
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline.salesforce.client import Client, session_of
 from sync_pipeline.salesforce.logins.browser_login import app_form, login_settings, now
 from sync_pipeline.salesforce.logins.oauth import (
     TOKEN_RETRIES,
     base_url,
-    body,
     endpoint_session,
     identity,
     not_salesforce,
     post,
-    reason_of,
     refused,
     token_from,
 )
@@ -36,9 +33,6 @@ from sync_pipeline.yaml_types.values import text
 
 SCOPES = "api refresh_token"
 """Reading and writing records, and a refresh token: the two that a sync needs."""
-
-LONGEST_REASON = 300
-"""Characters of an error that came by the browser, where anybody could have written it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +48,13 @@ class Attempt:
     @property
     def address(self) -> str:
         """Where the browser goes. Always asks who logs in: a session that is open there may be another user's."""
-        digest = hashlib.sha256(self.verifier.encode()).digest()
         parameters = {
             "response_type": "code",
             "client_id": text(login_settings(self.org).client_id),
             "redirect_uri": self.redirect_uri,
             "scope": SCOPES,
             "state": self.state,
-            "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
-            "code_challenge_method": "S256",
+            **code_flow.challenge(self.verifier),
             "prompt": "login",
         }
         return f"{self.base}/services/oauth2/authorize?{urlencode(parameters)}"
@@ -91,7 +83,7 @@ def finish(tried: Attempt, answer: dict[str, str], recorded: Identity | None) ->
         TransientError: Salesforce is away.
     """
     org = tried.org
-    code = _code(tried, answer)
+    code = code_flow.code_of(answer, tried.state, system="Salesforce", command=f"sync-pipeline connect {org.name}")
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": tried.redirect_uri}
     form |= {"code_verifier": tried.verifier, **app_form(org)}
     with (
@@ -121,21 +113,6 @@ def finish(tried: Attempt, answer: dict[str, str], recorded: Identity | None) ->
     except SyncError:
         _revoke(org, tried.base, refresh_token)  # what is not kept must not live on, nor count
         raise
-
-
-def _code(tried: Attempt, answer: dict[str, str]) -> str:
-    again = f"Start again: sync-pipeline connect {tried.org.name}"
-    if not hmac.compare_digest(answer.get("state", "").encode(), tried.state.encode()):
-        raise ReconnectError(
-            "The browser came back with an answer to another login than this one (its state differs); it was not used.",
-            next_step=again,
-        )
-    if "error" in answer:
-        reason = f"{answer['error']}: {answer.get('error_description') or 'no description'}"
-        shown = "".join(sign if sign.isprintable() else " " for sign in reason[:LONGEST_REASON])
-        denied = "Access was not allowed" if answer["error"] == "access_denied" else "Salesforce refuses the login"
-        raise ReconnectError(f"{denied} ({shown}).", next_step=again)
-    return answer["code"]
 
 
 def _identified(tried: Attempt, client: Client, granted: dict[str, Any], recorded: Identity | None) -> Grant:

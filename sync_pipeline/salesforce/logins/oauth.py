@@ -22,9 +22,6 @@ TOKEN_RETRIES = 2
 BUSY_STATUSES = frozenset({406, 420, 429})
 """Of refusals below 500, those that say "later"."""
 
-SECRET_KEYS = ("client_secret", "assertion", "code", "code_verifier", "refresh_token", "token")
-"""Keys of a form whose values an answer may repeat and a message must not."""
-
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -65,15 +62,6 @@ def endpoint_session(org: Organization, *, repeat: bool) -> ApiSession:
 def post(session: ApiSession, base: str, action: str, form: dict[str, str]) -> requests.Response:
     """POST a form to an OAuth endpoint (`token` or `revoke`). Raises what `ApiSession.request` raises."""
     return session.post(f"{base}/services/oauth2/{action}", data=form, headers={"Accept": "application/json"})
-
-
-def body(response: requests.Response) -> dict[str, Any]:
-    """The answer's JSON object; empty where it is none."""
-    try:
-        answer = response.json()
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 def token_from(org: Organization, base: str, answer: dict[str, Any], status: int) -> Token:
@@ -117,18 +105,6 @@ def trusted_instance(org: Organization, base: str, instance_url: str) -> str:
 
 def _on_loopback(address: str) -> bool:
     return is_loopback(urlsplit(address).hostname or "")
-
-
-def reason_of(answer: dict[str, Any], form: dict[str, str]) -> str | None:
-    """Salesforce's own reason, `error: error_description`, without any secret of the form; None where it gives none."""
-    code = answer.get("error")
-    if not isinstance(code, str):
-        return None
-    reason = f"{code}: {answer.get('error_description') or 'no description'}"
-    for key in SECRET_KEYS:
-        if secret := form.get(key):
-            reason = reason.replace(secret, "***")
-    return reason
 
 
 def refused(org: Organization, status: int, reason: str | None, *, next_step: str) -> SyncError:

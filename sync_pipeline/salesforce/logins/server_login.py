@@ -13,14 +13,13 @@ import jwt
 
 from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.http import is_loopback, translated
+from sync_pipeline.logins.answers import body, reason_of
 from sync_pipeline.orgs.models import ClientCredentials, JwtBearer, Organization
 from sync_pipeline.salesforce.logins.oauth import (
     Token,
     base_url,
-    body,
     endpoint_session,
     post,
-    reason_of,
     refused,
     token_from,
 )

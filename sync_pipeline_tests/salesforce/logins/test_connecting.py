@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import requests
 
-from sync_pipeline.errors import ConfigurationError, GuardStop, ReconnectError, SyncError, TransientError
+from sync_pipeline.errors import ConfigurationError, GuardStop, ReconnectError, SyncError
+from sync_pipeline.logins import callback
 from sync_pipeline.orgs import Organization
-from sync_pipeline.salesforce.logins import approvals, callback, connecting
-from sync_pipeline.salesforce.logins.callback import Callback, listening
+from sync_pipeline.salesforce.logins import approvals, connecting
+from sync_pipeline.salesforce.logins.browser_login import StoredLogin
 from sync_pipeline.salesforce.logins.tokens import Grant, TokenStore
 from sync_pipeline.salesforce.organization import Identity
 from sync_pipeline_tests.salesforce.logins.rotating import (
@@ -191,60 +190,6 @@ def test_a_damaged_or_shared_file_is_ended_too(there: Rotating, org: Organizatio
     assert not file.exists()
 
 
-# The loopback
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def test_the_browser_sees_what_came_of_it() -> None:
-    waiting, port, shown = Callback(), free_port(), []
-
-    def visit() -> None:
-        shown.append(requests.get(f"{callback.address(port)}?code=c%2F1&state=s", timeout=20))
-
-    with listening(waiting, port):
-        browser = threading.Thread(target=visit)
-        browser.start()
-        assert waiting.wait() == {"code": "c/1", "state": "s"}
-        waiting.tell("Connected", "acme is connected to <b>Acme & Co</b>.", good=True)
-    browser.join()
-    assert shown[0].status_code == 200
-    assert "acme is connected to &lt;b&gt;Acme &amp; Co&lt;/b&gt;." in shown[0].text
-    assert "default-src 'none'" in shown[0].headers["Content-Security-Policy"]
-    assert shown[0].headers["Cache-Control"] == "no-store"
-    assert "code" not in shown[0].text
-
-
-def test_anything_else_is_nothing_here() -> None:
-    waiting, port = Callback(), free_port()
-    with listening(waiting, port):
-        for path in ("/", "/favicon.ico", "/OauthRedirect", "/OauthRedirect?state=x", "/oauthredirect?code=x"):
-            assert requests.get(f"http://127.0.0.1:{port}{path}", timeout=20).status_code == 404
-        with pytest.raises(TransientError, match="Nobody allowed access"):
-            waiting.wait(0.1)
-
-
-def test_a_port_in_use_is_one_sentence() -> None:
-    port = free_port()
-    in_use = pytest.raises(ConfigurationError, match=rf"Port {port} .* another program uses it.*--port N")
-    with listening(Callback(), port), in_use, listening(Callback(), port):
-        pass
-
-
-def test_a_pasted_address_is_as_good() -> None:
-    waiting = Callback()
-    for told in ("", "hello", "http://localhost:1717/", "http://localhost:1717/OauthRedirect?state=x", "x" * 20_000):
-        assert not waiting.take(told)
-    assert waiting.take("  http://localhost:1717/OauthRedirect?code=a%20b&state=s \n")
-    assert waiting.wait() == {"code": "a b", "state": "s"}
-
-
 # Five organizations
 
 
@@ -291,3 +236,22 @@ def test_before_the_sixth_the_others_are_known(there: Rotating, tmp_path: Path) 
     TokenStore().forget("org_0", None)
     TokenStore().forget("org_1", None)
     assert approvals.full(seventh) == []
+
+
+def test_a_login_that_an_earlier_version_kept_goes_on(there: Rotating, org: Organization) -> None:
+    file = TokenStore().folder / "acme.json"
+    file.parent.mkdir(parents=True)
+    file.touch(mode=0o600)
+    file.write_text(
+        '{"organization": "acme", "login_url": "' + there.url + '", "client_id": "3MVG9-browser", '
+        f'"organization_id": "{PRODUCTION}", "organization_name": "Acme SA", "is_sandbox": false, '
+        '"user_id": "0055g000001AAAAAA4", "username": "sync@acme.example", '
+        '"connected_at": "2026-01-02T03:04:05+00:00", "kept_in": "file", "key": "acme-0123456789abcdef", "secrets": '
+        '{"refresh_token": "refresh-0", "access_token": "session-9", "instance_url": "' + there.url + '", '
+        '"rotates": true, "sent_at": null, "refused": null}}'
+    )
+    there.expire()
+    login = StoredLogin(org)
+    assert login().access_token == "session-9"
+    assert login().access_token in there.sessions
+    assert stored(org) == there.refresh_token != "refresh-0"

@@ -1,4 +1,4 @@
-"""One visit of the browser: where Salesforce sends it back to after a person has allowed access, or not."""
+"""One visit of the browser: where a login's page sends it back to after a person has allowed access, or not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ANSWER_SECONDS = 120.0
 """How long the browser is kept waiting for what came of it."""
 
 LONGEST_ADDRESS = 16_384
-"""Characters; Salesforce's own limit."""
+"""Characters; Salesforce's own limit, and no other system's answer is longer."""
 
 _HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
@@ -58,9 +58,15 @@ def address(port: int) -> str:
 
 
 class Callback:
-    """Waits for one answer of Salesforce, by the browser or pasted, and tells the browser what came of it."""
+    """Waits for one answer to a login, by the browser or pasted, and tells the browser what came of it.
 
-    def __init__(self) -> None:
+    Args:
+        system: whose answer it is, for messages.
+        path: of the callback URL.
+    """
+
+    def __init__(self, system: str = "Salesforce", path: str = PATH) -> None:
+        self.system, self._path = system, path
         self._answers: queue.Queue[dict[str, str]] = queue.Queue()
         self._told = threading.Event()
         self._visited, self._left = threading.Event(), threading.Event()
@@ -82,7 +88,7 @@ class Callback:
                 if left <= 0:
                     raise TransientError(
                         f"Nobody allowed access within {seconds / 60:.0f} minutes.",
-                        next_step="Start again. If the browser showed an error of Salesforce (redirect_uri_mismatch, "
+                        next_step=f"Start again. If the browser showed an error of {self.system} (redirect_uri_mismatch, "
                         "invalid_client_id), correct the app's callback URL or client_id first.",
                     ) from None
 
@@ -90,7 +96,7 @@ class Callback:
         """An answer as the browser's address bar shows it; False where `told` is none."""
         parts = urlsplit(told.strip()[:LONGEST_ADDRESS])
         parameters = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        if parts.path != PATH or not parameters.keys() & {"code", "error"}:
+        if (parts.path or "/") != self._path or not parameters.keys() & {"code", "error"}:
             return False
         self._answers.put(parameters)
         return True
@@ -157,9 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, self.server.callback.page_when_told())
             self.server.callback.shown()
         else:
-            self._answer(
-                404, page("Nothing here", "This address only takes Salesforce's answer to a login.", good=False)
-            )
+            text = f"This address only takes {self.server.callback.system}'s answer to a login."
+            self._answer(404, page("Nothing here", text, good=False))
 
     def _answer(self, status: int, content: str) -> None:
         sent = content.encode()

@@ -17,7 +17,7 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked, PasswordDeleteError, PasswordSetError
 
 from sync_pipeline.errors import ConfigurationError, TransientError
-from sync_pipeline.salesforce.logins import tokens
+from sync_pipeline.logins import tokens
 from sync_pipeline.salesforce.logins.tokens import Grant, Secrets, TokenStore
 from sync_pipeline_tests.paths import PROJECT
 from sync_pipeline_tests.salesforce.logins.rotating import PRODUCTION, USER
@@ -259,7 +259,7 @@ WRITER = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from sync_pipeline_tests.salesforce.logins.test_tokens import GRANT, HELD
+from sync_pipeline_tests.logins.test_tokens import GRANT, HELD
 from sync_pipeline.salesforce.logins.tokens import TokenStore
 store = TokenStore(Path(sys.argv[1]))
 number = 0
