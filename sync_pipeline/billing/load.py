@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import duckdb
 
@@ -13,6 +14,7 @@ from sync_pipeline.billing import reads
 from sync_pipeline.billing.source import Organization, Reading
 from sync_pipeline.billing.systems import sources
 from sync_pipeline.errors import DataError
+from sync_pipeline.logins.grants import AuthorizationServer
 from sync_pipeline.warehouse import quote, replace_table
 from sync_pipeline.warehouse.load import insert_rows, passing_through, transaction
 from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
@@ -56,6 +58,18 @@ def load_customers(con: duckdb.DuckDBPyConnection, org: Organization) -> int:
 def probe(org: Organization) -> str:
     """Make sure that a read could begin, and say what was found. Cheap, and writes nothing; raises as a read does."""
     return sources()[org.billing.system].probe(org)
+
+
+def authorization(org: Organization) -> AuthorizationServer | None:
+    """The server where a person grants the login; None where the organization's billing system needs no such grant.
+
+    A module that has such logins says so by a function (or its SOURCE by a method) `authorization` with this signature.
+
+    Raises:
+        ConfigurationError: a variable that holds the app's id or secret is not set.
+    """
+    described = getattr(sources()[org.billing.system], "authorization", None)
+    return cast(AuthorizationServer | None, described(org) if described else None)
 
 
 def customer_url(org: Organization, customer_id: str) -> str | None:

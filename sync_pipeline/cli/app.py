@@ -68,18 +68,39 @@ def connect(
     # The port that Salesforce's own command line listens on, so that apps made for it fit.
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the callback URL that the app lists.")] = 1717,
     yes: Annotated[bool, typer.Option("--yes", help="Go on although a user has five organizations already.")] = False,
+    billing: Annotated[bool, typer.Option("--billing", help="To the billing system instead of Salesforce.")] = False,
+    refresh_token: Annotated[
+        bool,
+        typer.Option(
+            "--refresh-token",
+            help="With --billing: begin with a refresh token that you have; it is asked for, or read from standard input.",
+        ),
+    ] = False,
 ) -> None:
-    """Let a person log in to Salesforce by browser, and keep the login; only for salesforce.login.method: browser."""
+    """Let a person log in by browser, and keep the login; for login.method: browser."""
     from sync_pipeline.cli import connect as connecting
+    from sync_pipeline.cli import connect_billing
 
+    if refresh_token and not billing:
+        raise ConfigurationError("--refresh-token is for billing systems.", next_step="Say --billing too.")
+    if refresh_token:
+        raise typer.Exit(connect_billing.begin_with_refresh_token(organization))
+    if billing:
+        raise typer.Exit(connect_billing.connect(organization, browser=not no_browser, port=port))
     raise typer.Exit(connecting.connect(organization, browser=not no_browser, port=port, yes=yes))
 
 
 @app.command()
-def disconnect(organization: Annotated[str, typer.Argument(help="Name of the organization.")]) -> None:
+def disconnect(
+    organization: Annotated[str, typer.Argument(help="Name of the organization.")],
+    billing: Annotated[bool, typer.Option("--billing", help="From the billing system instead of Salesforce.")] = False,
+) -> None:
     """Revoke the login that connect kept, and forget it."""
     from sync_pipeline.cli import connect as connecting
+    from sync_pipeline.cli import connect_billing
 
+    if billing:
+        raise typer.Exit(connect_billing.disconnect(organization))
     raise typer.Exit(connecting.disconnect(organization))
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-import threading
-import webbrowser
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from sync_pipeline import salesforce
 from sync_pipeline.cli.orgs import load, the_organization
 from sync_pipeline.cli.output import err, out
+from sync_pipeline.cli.visit import HOW, kept_where, listen, send
 from sync_pipeline.errors import ConfigurationError, SyncError
 from sync_pipeline.logins import callback
-from sync_pipeline.logins.tokens import KEYRING, place
+from sync_pipeline.logins.tokens import place
 from sync_pipeline.orgs import Organization
 from sync_pipeline.orgs.models import BrowserLogin
 from sync_pipeline.salesforce.logins import approvals, connecting
@@ -31,8 +30,11 @@ def connect(name: str, *, browser: bool, port: int, yes: bool) -> int:
     tried = connecting.attempt(org, callback.address(port))
     waiting = callback.Callback()
     with ExitStack() as stack:
-        listens = _listen(stack, waiting, port, needed=browser)
-        _send(tried, waiting, browser=browser, listens=listens)
+        listens = listen(stack, waiting, port, needed=browser)
+        host = tried.base.partition("://")[2]
+        kind = f" ({LOGIN_HOSTS[host]})" if host in LOGIN_HOSTS else ""
+        err.print(f"Log in at {host}{kind} {HOW.format(tried.redirect_uri)}", markup=False)
+        send(waiting, tried.address, tried.redirect_uri, browser=browser, listens=listens)
         try:
             grant = connecting.finish(tried, waiting.wait(), recorded_here(org))
         except SyncError as error:
@@ -41,12 +43,7 @@ def connect(name: str, *, browser: bool, port: int, yes: bool) -> int:
         kind = "sandbox" if grant.is_sandbox else "production"
         what = f"{org.name} is connected to {grant.organization_name} ({kind}, {grant.organization_id}) as {grant.username}."
         waiting.tell("Connected", what, good=True)
-    where = (
-        "the operating system's keyring"
-        if grant.kept_in == KEYRING
-        else f"{TokenStore().folder}, for you alone to read"
-    )
-    out.print(f"{what} The login is kept in {where}.", markup=False)
+    out.print(f"{what} {kept_where(grant.kept_in, TokenStore().folder)}", markup=False)
     _warn(grant)
     out.print(f"Next: sync-pipeline check {org.name}", markup=False)
     return 0
@@ -98,55 +95,6 @@ def _agreed() -> bool:
         return False
     err.print("Go on? [y/N] ", end="", markup=False)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _listen(stack: ExitStack, waiting: callback.Callback, port: int, *, needed: bool) -> bool:
-    try:
-        stack.enter_context(callback.listening(waiting, port))
-    except ConfigurationError as error:
-        if needed:
-            raise
-        err.print(f"{error.message} The answer can be pasted here all the same.", markup=False)
-        return False
-    return True
-
-
-def _send(tried: connecting.Attempt, waiting: callback.Callback, *, browser: bool, listens: bool) -> None:
-    host = tried.base.partition("://")[2]
-    kind = f" ({LOGIN_HOSTS[host]})" if host in LOGIN_HOSTS else ""
-    err.print(
-        f"Log in at {host}{kind} as the user that the sync shall work as, and allow access. The app must list exactly this "
-        f"callback URL: {tried.redirect_uri}",
-        markup=False,
-    )
-    # In a thread: some browsers end only when their window is closed.
-    opener = threading.Thread(target=_open, args=(tried.address,), daemon=True)
-    if browser:
-        opener.start()
-        err.print(f"If no browser opens, open this address:\n{tried.address}", markup=False)
-        return
-    port = tried.redirect_uri.rpartition(":")[2].partition("/")[0]
-    tunnel = f" For that over ssh, log in here with: ssh -L {port}:localhost:{port} ..." if listens else ""
-    err.print(
-        f"Open this address in a browser on any machine:\n{tried.address}\n"
-        + (f"A browser that reaches port {port} of this machine comes back by itself.{tunnel}\n" if listens else "")
-        + f"Any other ends at a page that can't be reached: paste its address ({tried.redirect_uri}?code=...) here.",
-        markup=False,
-    )
-    threading.Thread(target=_read_pasted, args=(waiting,), daemon=True).start()
-
-
-def _open(address: str) -> None:
-    if not webbrowser.open(address):
-        err.print("No browser could be started here.", markup=False)
-
-
-def _read_pasted(waiting: callback.Callback) -> None:
-    # Not by sys.stdin: a thread that waits in there keeps the interpreter from ending in good order.
-    with suppress(OSError), open(0, encoding="utf-8", errors="replace", closefd=False) as typed:
-        for line in typed:
-            if line.strip() and not waiting.take(line):
-                err.print("This is not the address that the browser ended at. Paste it whole.", markup=False)
 
 
 def _warn(grant: Grant) -> None:

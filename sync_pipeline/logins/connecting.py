@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlencode
 
 from sync_pipeline.errors import ConfigurationError, GuardStop, SyncError
@@ -58,7 +57,7 @@ def finish(tried: Attempt, answer: Mapping[str, str]) -> Grant:
     Raises:
         ReconnectError: the answer belongs to no login of ours, access was denied, or the server refuses the code.
         ConfigurationError: it gives no refresh token, or its tenant is not the one that the YAML file names.
-        GuardStop: the organization is connected to another tenant.
+        GuardStop: the organization is connected to another tenant, and the file names none.
         TransientError: the server is away.
     """
     server, store = tried.server, GrantStore()
@@ -140,7 +139,8 @@ def _kept(organization: str, server: AuthorizationServer, held: Secrets, told: s
     with store.held(organization):
         with suppress(ConfigurationError):  # a damaged file says nothing, and is replaced
             before = store.grant(organization, to_end=True)
-            if before and before.title == server.title and before.tenant != tenant:
+            # Where the file names the tenant, it has just been held to that.
+            if before and before.title == server.title and before.tenant != tenant and not server.tenant:
                 raise GuardStop(
                     f"{server.where}: {organization} is connected to {_shown(before.tenant, before.tenant_name)} of "
                     f"{server.title}, and this login is to {_shown(tenant, name)}. It was not kept.",
@@ -188,7 +188,7 @@ def _revoke(server: AuthorizationServer | None, grant: Grant | None, held: Secre
         return error.message
     if response.status_code == 200:
         return None
-    reason: Any = reason_of(body(response), form | {"client_secret": server.client_secret})
+    reason = reason_of(body(response), form | {"client_secret": server.client_secret})
     return f"{server.title} answered with HTTP {response.status_code}" + (f" ({reason})." if reason else ".")
 
 
