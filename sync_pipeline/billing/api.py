@@ -123,7 +123,7 @@ class ApiSource(ABC):
                 for customer in page:
                     spool.add(customer)
                 progress.report("customers read", spool.count)
-            count = self.count(api) if self.overlap is not None else None
+            count = self.count(api) if start is not None else None  # a whole reading has nothing to compare it with
         if start is None:
             spool.require_field()
         relation, params = spool.relation()
@@ -185,9 +185,14 @@ class Api:
         """The moment from which the next reading has to ask for changes."""
         return self._began or datetime.now(UTC)
 
-    def get(self, path: str, params: Mapping[str, str | int] | Sequence[tuple[str, str | int]] = ()) -> dict[str, Any]:
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int] | Sequence[tuple[str, str | int]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
         """The JSON object at a path below the address (or at a whole address); raises Refused where there is none."""
-        return self._ask("GET", path, params=params)
+        return self._ask("GET", path, params=params, headers=headers)
 
     def post(
         self, path: str, body: object, params: Mapping[str, str | int] | Sequence[tuple[str, str | int]] = ()
