@@ -23,8 +23,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(INSTALLED) ## sandbox + sync of the three demo organizations; everything it leaves is in var/
-	@$(BIN)/sync-pipeline demo
+demo: $(INSTALLED) ## sandbox + sync of the three demo organizations (ALL=1: of every billing system); it all lies in var/
+	@$(BIN)/sync-pipeline demo $(if $(ALL),--all)
 
 ui: $(INSTALLED) ## sandbox + Dagster UI on the demo organizations, until Ctrl-C
 	@$(BIN)/sync-pipeline demo --ui

@@ -146,13 +146,16 @@ def demo(
     ui: Annotated[
         bool, typer.Option("--ui", help="Open the Dagster UI on the demo organizations instead of syncing them.")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="One organization for every billing system there is, instead of three.")
+    ] = False,
     accounts: Annotated[int, typer.Option(min=1, help="Accounts of each demo organization.")] = 2000,
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
 ) -> None:
     """Start the sandbox, sync the three demo organizations, and show what happened."""
     from sync_pipeline.cli.demo import run_demo, run_ui
 
-    raise typer.Exit(run_ui(accounts, port) if ui else run_demo(accounts))
+    raise typer.Exit(run_ui(accounts, port) if ui else run_demo(accounts, everything=everything))
 
 
 # The sandbox has a command line of its own, so that it can be started without anything of the product.

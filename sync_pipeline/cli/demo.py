@@ -17,24 +17,34 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sync_pipeline import settings
 from sync_pipeline.cli.output import err, out
 from sync_pipeline.errors import ConfigurationError, SyncError, TransientError
+from sync_pipeline.orgs import load_organizations
 
 PROJECT = Path(__file__).parents[2]
 START_SECONDS = 60
 
 
-def run_demo(accounts: int) -> int:
-    """Sync the demo organizations against a sandbox of their own; 0 if all went well."""
+def run_demo(accounts: int, *, everything: bool = False) -> int:
+    """Sync the demo organizations against a sandbox of their own; 0 if all went well.
+
+    Args:
+        accounts: of each organization.
+        everything: one organization for every billing system, not only the three that show how identifiers are chosen.
+    """
     with _sandbox(accounts) as folder:
         from sync_pipeline.cli.orgs import load
         from sync_pipeline.cli.sync import show, sync_each
 
         loaded = load()
+        if everything:
+            more = load_organizations(PROJECT / "config" / "demo_billing")
+            loaded = replace(loaded, organizations=loaded.organizations | more.organizations)
         started = time.monotonic()
         results = sync_each(sorted(loaded.organizations), loaded)
         out.print()
@@ -60,7 +70,8 @@ def _look_next(folder: Path) -> None:
         "  make ui     the graph, its checks and these runs in the Dagster UI (starts the sandbox again)\n"
         f"  {shown}/warehouse/demo_stripe.duckdb   the tables; account_mapping has a verdict and a reason for every record\n"
         f"  {shown}/sandbox/   what the stand-ins hold, and the troubles that were planted (truth)\n"
-        "  config/demo/   the three YAML files; config/orgs/_example.yaml is the start of your own",
+        "  config/demo/   the three YAML files; config/demo_billing/ one for each further billing system\n"
+        "  sync-pipeline init   asks its way to a YAML file of your own",
         markup=False,
     )
 
@@ -122,7 +133,7 @@ def _sandbox(accounts: int) -> Iterator[Path]:
         os.environ.update(environment)
         _write_environment(folder / "demo.env", environment)
         err.print(
-            f"The sandbox serves Salesforce, Upflow and Stripe on {ready['salesforce']['url']} and two more ports.",
+            f"The sandbox serves Salesforce on {ready['salesforce']['url']}, Upflow and the billing systems on more ports.",
             markup=False,
         )
         yield folder
@@ -134,6 +145,7 @@ def _start_sandbox(folder: Path, accounts: int) -> subprocess.Popen[bytes]:
     (folder / "ready.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "sync_pipeline.sandbox", "--folder", str(folder / "sandbox")]
     command += ["--accounts", str(accounts), "--ready-file", str(folder / "ready.json"), "--upflow-per-minute", "60000"]
+    command += ["--billing", "all"]
     with (folder / "sandbox.log").open("wb") as log:
         # A session of its own, so that Ctrl-C reaches it only through us, after the web server has ended.
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)  # noqa: S603
@@ -158,7 +170,11 @@ def _wait_for_sandbox(process: subprocess.Popen[bytes], folder: Path) -> dict[st
 
 
 def environment_of(ready: Mapping[str, Any]) -> dict[str, str]:
-    """The environment variables that config/demo/*.yaml name, from the sandbox's ready file."""
+    """The environment variables that config/demo/*.yaml and config/demo_billing/*.yaml name, from the sandbox's ready file.
+
+    Of each organization DEMO_<NAME>_CLIENT_ID and _CLIENT_SECRET are for Salesforce, and DEMO_<NAME>_BILLING_<KEY> is
+    what the ready file says under `billing`.
+    """
     organizations = ready["organizations"]
     stripe, database, file = organizations["stripe"], organizations["database"], organizations["file"]
     environment = {
@@ -177,6 +193,8 @@ def environment_of(ready: Mapping[str, Any]) -> dict[str, str]:
     for name, organization in organizations.items():
         environment[f"DEMO_{name.upper()}_CLIENT_ID"] = organization["salesforce"]["client_id"]
         environment[f"DEMO_{name.upper()}_CLIENT_SECRET"] = organization["salesforce"]["client_secret"]
+        for key, value in organization["billing"].items():
+            environment[f"DEMO_{name.upper()}_BILLING_{key.upper()}"] = str(value)
     return environment
 
 

@@ -62,6 +62,8 @@ def _billing(state: State, folder: Path, org: str, base: dict[str, str], upflow:
         stand_in = STAND_INS[org]
         at = {"url": f"{base[org]}{stand_in.base}"} if stand_in.app else upflow
         login = {row["name"]: row["value"] for row in state.rows("SELECT * FROM billing_login WHERE org = ?", org)}
+        if stand_in.login_path:
+            at = {**at, "login_url": f"{base[org]}{stand_in.login_path}"}
         return {**at, **login, "field": stand_in.field}
     file = billing_file(folder, org)
     return {"url": f"sqlite:///{file}", "table": "customers"} if org == "database" else {"path": str(file)}

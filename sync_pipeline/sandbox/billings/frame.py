@@ -49,6 +49,7 @@ class StandIn:
         app: makes the application; None where the Upflow stand-in serves the system, with the organization's
             Upflow credentials.
         base: path that the ready file's url ends with, e.g. /v1.
+        login_path: where tokens are fetched, for vendors that do it on another host: `login_url` of the ready file.
     """
 
     name: str
@@ -58,6 +59,7 @@ class StandIn:
     credentials: Callable[[], dict[str, str]]
     app: Callable[[State, Limits], ASGIApp] | None
     base: str = ""
+    login_path: str = ""
 
 
 class StandInError(Exception):

@@ -235,4 +235,5 @@ STAND_IN = StandIn(
     customer_id=_contact_id,
     credentials=_credentials,
     app=XeroApp,
+    login_path="/connect/token",
 )
