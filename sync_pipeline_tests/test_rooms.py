@@ -22,7 +22,7 @@ ALLOWED = {
     "warehouse": {"errors"},
     "matching": {"warehouse", *SHARED},
     "salesforce": {"warehouse", "logins", *SHARED},
-    "billing": {"warehouse", "logins", *SHARED} - {"orgs"},
+    "billing": {"warehouse", "logins", "masking", *SHARED} - {"orgs"},
     "receivables": {"warehouse", *SHARED},
     "preflight": {"matching", "warehouse", "salesforce", "billing", "receivables", *SHARED},
     "sandbox": set(),

@@ -55,6 +55,7 @@ class Spool:
         fields: column name to the record's own field, or to several of which the first present one counts; a dot leads
             into objects.
         without: fields that say nothing about the customer.
+        whole: keep what has a column of its own in custom_fields too.
     """
 
     def __init__(
@@ -64,13 +65,15 @@ class Spool:
         system: str,
         fields: Mapping[str, Sequence[str]],
         without: Sequence[str] = (),
+        *,
+        whole: bool = False,
     ) -> None:
         self._org = org
         self._field = org.identifier.billing_field
         self._system = system
         self._fields = fields
         self._paths = list(fields.values())
-        self._consumed = {name for names in fields.values() for name in names} | set(without)
+        self._consumed = set(without) if whole else {name for names in fields.values() for name in names} | set(without)
         self._path = path
         self._columns = ("position", "identifier", *fields, "custom_fields")
         self._file = PlainFile(org.where("billing"), path, len(self._columns))

@@ -26,7 +26,7 @@ class Identified(Protocol):
 
     @property
     def billing_field(self) -> str:
-        """Field of the billing system, as the YAML names it."""
+        """Field of the billing system, as the YAML names it; empty where none is asked for, only what there is."""
         ...
 
 
@@ -75,6 +75,10 @@ class Reading:
     """Changes before this moment of the system's clock (UTC) are among them; None where it can't be asked for changes."""
     count: int | None = None
     """How many customers the system says it has."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Field as the YAML names it to the SQL that gives it as text."""
+    rest: str | None = None
+    """SQL of a JSON object with the fields that are not in `fields`; None where there are no others."""
     check: Callable[[duckdb.DuckDBPyConnection], None] = field(default=lambda con: None)
     """Called when the rows stand in `billing_customers`, and raises if they don't say what the YAML expects."""
     unchanged: Callable[[], None] = field(default=lambda: None)

@@ -91,9 +91,10 @@ class Layout:
         if "customer_id" not in used and "customer_id" not in columns:
             problems.append(_no_customer_id(org, header))
         # A column of the customer row may be named as well as the table's own: customer_id where the table says id.
-        field = org.identifier.billing_field
+        field = org.identifier.billing_field or "customer_id"
         found = _find(header, field) or ([used[field]] if field in used else [])
-        problems += _problem(org, header, ("identifier", "billing_field"), field, found)
+        if org.identifier.billing_field:
+            problems += _problem(org, header, ("identifier", "billing_field"), field, found)
         if problems:
             raise problems[0] if len(problems) == 1 else ConfigurationError("\n".join(str(p) for p in problems))
         return cls(_unique(header), used, found[0])
@@ -141,7 +142,14 @@ def reading_of(
     relation, where = csv_relation(path, delimiter, [f"c{at}" for at in range(len(layout.names))])
     check = partial(_refuse_unreadable, org, layout, relation, where)
     return Reading(
-        relation, expressions, params | where, check=check, unchanged=unchanged, lines=lines, otherwise=otherwise
+        relation,
+        expressions,
+        params | where,
+        fields={name: _cell(at) for at, name in enumerate(layout.names)},
+        check=check,
+        unchanged=unchanged,
+        lines=lines,
+        otherwise=otherwise,
     )
 
 

@@ -29,6 +29,9 @@ app = typer.Typer(
     ),
 )
 
+billing = typer.Typer(no_args_is_help=True, help="Look into an organization's billing system.")
+app.add_typer(billing, name="billing")
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
 
@@ -156,6 +159,21 @@ def demo(
     from sync_pipeline.cli.demo import run_demo, run_ui
 
     raise typer.Exit(run_ui(accounts, port) if ui else run_demo(accounts, everything=everything))
+
+
+@billing.command("fields")
+def billing_fields(
+    organization: Annotated[str, typer.Argument(help="Name of the organization.")],
+    samples: Annotated[bool, typer.Option("--samples", help="Show some values of each field, masked.")] = False,
+    json: Json = False,
+) -> None:
+    """List the fields customers have, how many fill each and how many values repeat, and mark possible identifiers.
+
+    Reads every customer into a temporary folder; identifier.billing_field need not be right yet.
+    """
+    from sync_pipeline.cli.fields import show
+
+    raise typer.Exit(show(organization, samples=samples, as_json=json))
 
 
 # The sandbox has a command line of its own, so that it can be started without anything of the product.
