@@ -25,7 +25,7 @@ from sync_pipeline.billing.records import Spool
 from sync_pipeline.billing.settings import ApiSettings
 from sync_pipeline.billing.source import Organization, Reading
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
-from sync_pipeline.http import ApiSession, RateLimit, is_loopback, translated
+from sync_pipeline.http import IDEMPOTENT, ApiSession, RateLimit, is_loopback, translated
 from sync_pipeline.yaml_types.values import EnvRef, text
 
 Record = Mapping[str, Any]
@@ -171,6 +171,7 @@ class Api:
         self._session = ApiSession(
             ca_file=str(org.path(settings.ca_file)) if settings.ca_file else None,
             limit=RateLimit(per_minute=self._limits.per_minute),
+            retry_methods=IDEMPOTENT | {"POST"},  # `post` is for questions only
             pool_size=1,
         )
         self._session.auth = self._auth = source.auth(org)

@@ -20,6 +20,8 @@ SYNCED = frozenset(
 """Account fields (lower case) that Salesforce keeps or the sync reads; nothing is exported into them."""
 
 _LOGIN: Path = ("salesforce", "login")
+_KEY_LOGINS: dict[Path, str] = {_LOGIN: "jwt", ("billing", "login"): "certificate"}
+"""Where a login stands, and the method that signs with a private key."""
 _REPLACE = "If the file has left this machine, have the secret replaced."
 
 
@@ -50,18 +52,19 @@ def _exactly_one(data: dict[str, Any], at: Path, one: str, other: str) -> Iterat
 
 
 def _one_private_key(data: dict[str, Any]) -> Iterator[Finding]:
-    if _get(data, *_LOGIN, "method") == "jwt":
-        yield from _exactly_one(data, _LOGIN, "private_key_file", "private_key")
+    for at, method in _KEY_LOGINS.items():
+        if _get(data, *at, "method") == method:
+            yield from _exactly_one(data, at, "private_key_file", "private_key")
 
 
 def _private_key_file_is_a_path(data: dict[str, Any]) -> Iterator[Finding]:
-    path = (*_LOGIN, "private_key_file")
-    if "-----BEGIN" in str(_get(data, *path)):
-        yield (
-            path,
-            "the private key itself stands here. Allowed: the path of a file that holds it, or, instead of this key, "
-            f"private_key: {{env: ACME_PRIVATE_KEY}}. {_REPLACE}",
-        )
+    for path in [(*at, "private_key_file") for at in _KEY_LOGINS]:
+        if "-----BEGIN" in str(_get(data, *path)):
+            yield (
+                path,
+                "the private key itself stands here. Allowed: the path of a file that holds it, or, instead of this key, "
+                f"private_key: {{env: ACME_PRIVATE_KEY}}. {_REPLACE}",
+            )
 
 
 def _servers_log_in_at_my_domain(data: dict[str, Any]) -> Iterator[Finding]:
