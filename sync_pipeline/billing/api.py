@@ -166,10 +166,9 @@ class Api:
     def __init__(self, org: Organization, source: ApiSource) -> None:
         self.org, self.source = org, source
         self.base = source.url(org)
-        settings = _settings(org)
         self._limits = source.limits(org)
         self._session = ApiSession(
-            ca_file=str(org.path(settings.ca_file)) if settings.ca_file else None,
+            ca_file=ca_file_of(org),
             limit=RateLimit(per_minute=self._limits.per_minute),
             retry_methods=IDEMPOTENT | {"POST"},  # `post` is for questions only
             pool_size=1,
@@ -352,6 +351,12 @@ def key_of(org: Organization, title: str, place: str, secret: EnvRef) -> str:
             next_step="Copy the key again.",
         )
     return value
+
+
+def ca_file_of(org: Organization) -> str | None:
+    """The certificate authority that the YAML file names; None for the system's."""
+    file = _settings(org).ca_file
+    return str(org.path(file)) if file else None
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ import requests
 from pydantic import Field
 from requests.auth import AuthBase
 
-from sync_pipeline.billing.api import Api, ApiSource, Limits, Record, Refused
+from sync_pipeline.billing.api import Api, ApiSource, Limits, Record, Refused, ca_file_of
 from sync_pipeline.billing.settings import ChangingSettings, ClientLogin
 from sync_pipeline.billing.source import Organization
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
@@ -130,7 +130,7 @@ class Xero(ApiSource):
             token_url=text(settings.login_url),
             form=lambda: {"grant_type": "client_credentials", "scope": SCOPE},
             basic=(text(login.client_id), login.client_secret.value()),
-            ca_file=_ca_file(org),
+            ca_file=ca_file_of(org),
             next_step=self.new_key,
         )
 
@@ -147,7 +147,7 @@ class Xero(ApiSource):
             scope=f"offline_access {SCOPE}",
             client_id=text(login.client_id),
             client_secret=login.client_secret.value(),
-            ca_file=_ca_file(org),
+            ca_file=ca_file_of(org),
             pkce=True,
             resend_seconds=RESEND_SECONDS,
             tenant=text(settings.tenant_id) if settings.tenant_id else None,
@@ -296,11 +296,6 @@ def _connections(session: ApiSession, url: str) -> dict[str, str]:
         for one in kinds
         if one.get("tenantId") and one.get("tenantType", "ORGANISATION") == "ORGANISATION"
     }
-
-
-def _ca_file(org: Organization) -> str | None:
-    file = _settings(org).ca_file
-    return str(org.path(file)) if file else None
 
 
 def _settings(org: Organization) -> Settings:
