@@ -30,7 +30,8 @@ REPORT_EVERY = 50_000
 _MAGIC = {
     b"PK\x03\x04": "an Excel workbook or another zip archive",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    b"\x1f\x8b": "compressed",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"PAR1": "Parquet",
 }
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 

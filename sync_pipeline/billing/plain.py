@@ -32,7 +32,7 @@ def csv_relation(path: Path, delimiter: str, columns: Sequence[str]) -> tuple[st
         " quote = '\"', escape = '\"', strict_mode = true, null_padding = false, ignore_errors = false,"
         f" compression = 'none', max_line_size = {_LINE_BYTES}, buffer_size = {_BUFFER_BYTES})"
     )
-    return relation, {"path": _not_a_pattern(path), "delimiter": delimiter}
+    return relation, {"path": not_a_pattern(path), "delimiter": delimiter}
 
 
 class PlainFile:
@@ -74,6 +74,6 @@ class PlainFile:
         self.count += 1
 
 
-def _not_a_pattern(path: Path) -> str:
+def not_a_pattern(path: Path) -> str:
     """The path with brackets around what DuckDB would take as a pattern for several files."""
     return "".join(f"[{char}]" if char in "*?[" else char for char in str(path))

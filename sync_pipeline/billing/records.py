@@ -15,11 +15,12 @@ from sync_pipeline.errors import ConfigurationError, DataError
 
 REMEMBERED_FIELDS = 1000
 """Custom keys may be as many as customers; no message lists more."""
-_ABSENT = object()
+ABSENT = object()
+"""What `lookup` answers for a field that a record does not have."""
 
 
 def lookup(record: Mapping[str, Any], field: str) -> object:
-    """The value at `field`, or a marker that is no value where the record does not have it.
+    """The value at `field`, or `ABSENT` where the record does not have it.
 
     A dot leads into an object; a key that itself contains dots (custom keys may) is found as well, and comes first.
     """
@@ -30,17 +31,17 @@ def lookup(record: Mapping[str, Any], field: str) -> object:
         inner = record.get(field[:dot])
         if isinstance(inner, Mapping):
             found = lookup(inner, field[dot + 1 :])
-            if found is not _ABSENT:
+            if found is not ABSENT:
                 return found
         dot = field.find(".", dot + 1)
-    return _ABSENT
+    return ABSENT
 
 
 def _first(record: Mapping[str, Any], names: Sequence[str]) -> object:
     for name in names:
         if name in record:
             return record[name]
-        if "." in name and (found := lookup(record, name)) is not _ABSENT:
+        if "." in name and (found := lookup(record, name)) is not ABSENT:
             return found
     return None
 
@@ -101,7 +102,7 @@ class Spool:
             DataError: the record can't be written down exactly.
         """
         identifier = lookup(record, self._field)
-        if identifier is not _ABSENT:
+        if identifier is not ABSENT:
             self._found = True
         elif not self._found:
             self._remember(record)
@@ -130,7 +131,7 @@ class Spool:
         return csv_relation(self._path, PlainFile.delimiter, self._columns)
 
     def _text(self, identifier: object) -> str | None:
-        if identifier is _ABSENT:
+        if identifier is ABSENT:
             return None
         place = self._org.where("identifier", "billing_field")
         if isinstance(identifier, (dict, list)):

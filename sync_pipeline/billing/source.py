@@ -1,4 +1,4 @@
-"""What a billing system's module offers, and the words for a field that isn't there."""
+"""What a billing system's module offers, and the words for a field that isn't there or can't serve."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Protocol
 import duckdb
 
 from sync_pipeline.billing.settings import BillingSettings
-from sync_pipeline.errors import ConfigurationError
+from sync_pipeline.errors import ConfigurationError, DataError
 from sync_pipeline.warehouse import quote
 from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
 from sync_pipeline.yaml_types.values import EnvRef
@@ -134,6 +134,29 @@ def no_such_field(
     return ConfigurationError(
         f"{org.where(*place)}: {subject} {wanted!r}. {listed(present)}",
         next_step=f"Is it {similar!r}?" if similar else f"Name one of them at {place[-1]}.",
+    )
+
+
+def inexact(org: Organization, name: str, at: str = "") -> DataError:
+    """The error for a column whose numbers have to be exact and may have lost digits already.
+
+    Args:
+        org: the organization.
+        name: the column.
+        at: where it was seen, e.g. " (line 3)".
+    """
+    return DataError(
+        f"{org.where('billing')}: column {name!r} is floating-point, and not all its numbers are exact integers{at}.",
+        next_step="Export it as text, as an integer, or as a decimal: an identifier has to keep every digit.",
+    )
+
+
+def no_single_value(org: Organization, name: str) -> ConfigurationError:
+    """The error for a column that holds objects or lists where one value is needed."""
+    place = ("identifier", "billing_field") if name == org.identifier.billing_field else ("billing", "columns")
+    return ConfigurationError(
+        f"{org.where(*place)}: {name!r} is no single value, but holds objects or lists.",
+        next_step=f"Name a field inside it, e.g. {name}.id.",
     )
 
 

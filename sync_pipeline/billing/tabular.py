@@ -1,10 +1,11 @@
-"""Customers of systems that answer tables: which column says what, and the SQL from a CSV file to the customer row.
+"""Customers of systems that answer tables: which column says what, and the SQL from a file to the customer row.
 
 Columns are read as c0, c1, ... and their real names are only ever bound as values, so a name may hold anything.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import duckdb
 from sync_pipeline.billing.plain import csv_relation
 from sync_pipeline.billing.source import Organization, Reading, listed, no_such_field
 from sync_pipeline.errors import ConfigurationError
+from sync_pipeline.warehouse import literal
 from sync_pipeline.yaml_types.values import Name
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,10 @@ class Layout:
     """Column of the customer row to the position of the column that says it."""
     identifier: int
     """Position of the shared identifier."""
+    nested: frozenset[int] = frozenset()
+    """Positions whose text is JSON, and stays that in the custom fields."""
+    inner: frozenset[int] = frozenset()
+    """Positions that stand inside another column, and so are no custom fields of their own."""
 
     @classmethod
     def of(cls, org: Organization, header: Sequence[str], columns: Mapping[CustomerColumn, str]) -> Self:
@@ -99,8 +105,17 @@ class Layout:
             raise problems[0] if len(problems) == 1 else ConfigurationError("\n".join(str(p) for p in problems))
         return cls(_unique(header), used, found[0])
 
-    def expressions(self) -> tuple[dict[str, str], dict[str, object]]:
-        """SQL for the columns of the customer row over c0, c1, ... (but `source`), and its parameters."""
+    @property
+    def consumed(self) -> frozenset[str]:
+        """Names of columns that the customer row says itself, so that custom fields needn't."""
+        return frozenset(self.names[at] for at in self._consumed())
+
+    def expressions(self, custom_fields: str | None = None) -> tuple[dict[str, str], dict[str, object]]:
+        """SQL for the columns of the customer row over c0, c1, ... (but `source`), and its parameters.
+
+        Args:
+            custom_fields: SQL for the custom fields, where the columns are not all there is.
+        """
         plain = {column: _cell(at) for column, at in self.used.items()}
         found = {column: plain[column] for column in plain.keys() - READ_AS.keys() - {"status", "emails", "currency"}}
         found |= {column: _read(column, plain[column]) for column in READ_AS if column in plain}
@@ -113,10 +128,26 @@ class Layout:
             found.setdefault("primary_email", f"({found['emails']})[1]")
         elif "primary_email" in plain:
             found["emails"] = f"CASE WHEN {plain['primary_email']} IS NOT NULL THEN [{plain['primary_email']}] END"
-        consumed = {at for column, at in self.used.items() if column not in READ_AS and column != "status"}
-        kept = [at for at in range(len(self.names)) if at not in consumed]
-        found["custom_fields"] = f"json_object({', '.join(f'$name_{at}, {_cell(at)}' for at in kept)})"
+        if custom_fields is not None:
+            return found | {"custom_fields": custom_fields}, {}
+        kept = [at for at in range(len(self.names)) if at not in self._consumed() | self.inner]
+        found["custom_fields"] = f"json_object({', '.join(f'$name_{at}, {self._custom(at)}' for at in kept)})"
         return found, {f"name_{at}": self.names[at] for at in kept}
+
+    def _consumed(self) -> set[int]:
+        return {at for column, at in self.used.items() if column not in READ_AS and column != "status"}
+
+    def _custom(self, at: int) -> str:
+        return f"CAST({_cell(at)} AS JSON)" if at in self.nested else _cell(at)
+
+    def fields(self, custom_fields: str | None) -> dict[str, str]:
+        """Every column's name to the SQL of its text; what the relation has no column for stands in `custom_fields`."""
+        own = {*self.used.values(), self.identifier} if custom_fields else range(len(self.names))
+        kept = f"json_extract_string({custom_fields}, {{}})"
+        return {
+            name: _cell(at) if at in own else kept.format(literal(f"$.{json.dumps(name, ensure_ascii=False)}"))
+            for at, name in enumerate(self.names)
+        }
 
 
 def reading_of(
@@ -138,19 +169,48 @@ def reading_of(
         layout: which of its columns says what.
         unchanged: as of `Reading`; so are `lines` and `otherwise`.
     """
-    expressions, params = layout.expressions()
-    relation, where = csv_relation(path, delimiter, [f"c{at}" for at in range(len(layout.names))])
-    check = partial(_refuse_unreadable, org, layout, relation, where)
+    relation, params = csv_relation(path, delimiter, [f"c{at}" for at in range(len(layout.names))])
+    return reading_over(org, relation, params, layout, unchanged=unchanged, lines=lines, otherwise=otherwise)
+
+
+def reading_over(
+    org: Organization,
+    relation: str,
+    params: dict[str, object],
+    layout: Layout,
+    *,
+    custom_fields: str | None = None,
+    unchanged: Callable[[], None] = lambda: None,
+    lines: Callable[[set[str]], dict[str, list[int]]] | None = None,
+    otherwise: Callable[[], Reading] | None = None,
+) -> Reading:
+    """The customers in a relation.
+
+    Args:
+        org: the organization.
+        relation: for a FROM clause; it has a text column c0, c1, ... for each position that `layout` uses.
+        params: its parameters.
+        layout: which of its columns says what.
+        custom_fields: as of `Layout.expressions`.
+        unchanged: as of `Reading`; so are `lines` and `otherwise`.
+    """
+    expressions, names = layout.expressions(custom_fields)
+    check = partial(_refuse_unreadable, org, layout, relation, params)
     return Reading(
         relation,
         expressions,
-        params | where,
-        fields={name: _cell(at) for at, name in enumerate(layout.names)},
+        params | names,
+        fields=layout.fields(custom_fields),
         check=check,
         unchanged=unchanged,
         lines=lines,
         otherwise=otherwise,
     )
+
+
+def dotted_names(org: Organization, columns: Mapping[CustomerColumn, str]) -> list[str]:
+    """Names in the YAML that may lead into an object (`metadata.crm_id`), for systems whose columns hold some."""
+    return [name for name in dict.fromkeys([org.identifier.billing_field, *columns.values()]) if "." in name]
 
 
 _YES, _NO = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")

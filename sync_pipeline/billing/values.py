@@ -43,6 +43,11 @@ def is_inexact(value: object) -> bool:
     return isinstance(value, float) and math.isfinite(value) and abs(value) >= EXACT_FLOATS
 
 
+def is_exact(value: object) -> bool:
+    """Whether no digit of `value` can have been lost on its way: a float is exact only as an integer below 2^53."""
+    return not isinstance(value, float) or (value.is_integer() and not is_inexact(value))
+
+
 def is_blank(text: str) -> bool:
     """Whether `text` shows nothing: white space of any kind, zero-width and control characters."""
     return all(char.isspace() or unicodedata.category(char) in ("Cf", "Cc", "Zs", "Zl", "Zp") for char in text)

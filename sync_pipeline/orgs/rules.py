@@ -13,6 +13,7 @@ from typing import Any
 from sync_pipeline.orgs.models import ApiBudget, PortalLinkLife
 from sync_pipeline.orgs.tree import Finding, Path, dotted, key_text
 from sync_pipeline.yaml_types.domain import salesforce_base_url
+from sync_pipeline.yaml_types.files import ENDINGS, FORMATS, format_of, without_secret
 
 SYNCED = frozenset(
     "id name ownerid parentid isdeleted masterrecordid createddate lastmodifieddate systemmodstamp".split()  # noqa: SIM905
@@ -85,6 +86,32 @@ def _servers_log_in_at_my_domain(data: dict[str, Any]) -> Iterator[Finding]:
 def _one_of_query_and_table(data: dict[str, Any]) -> Iterator[Finding]:
     if _get(data, "billing", "system") == "database":
         yield from _exactly_one(data, ("billing",), "query", "table")
+
+
+def _file_has_a_format(data: dict[str, Any]) -> Iterator[Finding]:
+    path, given = _get(data, "billing", "path"), _get(data, "billing", "format")
+    if _get(data, "billing", "system") != "file" or not (given in FORMATS or (given is None and isinstance(path, str))):
+        return
+    if isinstance(path, str) and not _is_address(path):
+        return  # the models say so
+    chosen = given or format_of(str(path))
+    if chosen is None:
+        yield (
+            ("billing", "path"),
+            f"its ending does not say how the file is written. Add format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]} "
+            f"(endings that say it: {', '.join(ENDINGS)}).",
+        )
+    for key in ("encoding", "delimiter") if chosen in ("parquet", "jsonl") else ():
+        if _get(data, "billing", key) is not None:
+            yield ("billing", key), f"only a CSV file has one, and this one is {chosen}. Take it out."
+
+
+def _is_address(path: str) -> bool:
+    try:
+        without_secret(path)
+    except ValueError:
+        return False
+    return not path.startswith("$")
 
 
 def _env_is_a_name(data: object, path: Path = ()) -> Iterator[Finding]:
@@ -193,6 +220,7 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Finding]], ...] = (
     _private_key_file_is_a_path,
     _servers_log_in_at_my_domain,
     _one_of_query_and_table,
+    _file_has_a_format,
     _env_is_a_name,
     _links_are_renewed_in_time,
     _budget_warns_before_it_stops,

@@ -1,41 +1,52 @@
-"""Customers in a CSV file."""
+"""Customers in a file: CSV, Parquet or JSON lines, on this machine, in an object store or behind an https address."""
 
 from __future__ import annotations
 
 import codecs
+import gzip
+import shutil
+import zlib
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import quote
 
 from pydantic import Field
 
+from sync_pipeline.billing import json_lines, parquet
 from sync_pipeline.billing.delimited import check_text, dialect_of, lines_of, rewrite, transcode
+from sync_pipeline.billing.object_store import fetch
 from sync_pipeline.billing.plain import PlainFile
 from sync_pipeline.billing.settings import BillingSettings
 from sync_pipeline.billing.source import Organization, Reading
 from sync_pipeline.billing.tabular import Columns, Layout, reading_of
 from sync_pipeline.errors import ConfigurationError, TransientError
+from sync_pipeline.yaml_types.files import ENDINGS, FORMATS, FileAddress, FileFormat, format_of, scheme_of
 from sync_pipeline.yaml_types.shapes import CustomerUrl, Delimiter, Encoding
-from sync_pipeline.yaml_types.values import Setting
+from sync_pipeline.yaml_types.values import text
 
 LINES_OF_EACH = 4
 """As many lines are looked up for a customer id in question."""
+PROBED_BYTES = 16_777_216
+"""A probe fetches no larger file from elsewhere."""
 
 
 class Settings(BillingSettings):
-    """Customers in a CSV file."""
+    """Customers in a file: CSV, Parquet or JSON lines."""
 
     system: Literal["file"]
     """The billing system."""
-    path: Setting
-    """The CSV file, relative to this file."""
+    path: FileAddress
+    """The file, relative to this file; or s3://, gs://, az://, https://. A presigned address is a secret: {env: NAME}."""
+    format: FileFormat | None = None
+    """csv, parquet or jsonl; found out from the ending (.csv, .tsv, .txt, .parquet, .jsonl, .ndjson) where not given."""
     encoding: Encoding = "utf-8"
-    """Encoding of the file, e.g. utf-8, cp1252, latin-1."""
+    """Encoding of a CSV file, e.g. utf-8, cp1252, latin-1."""
     delimiter: Delimiter | None = None
-    """One character; found out where it is not given."""
+    """One character, of a CSV file; found out where it is not given."""
     columns: Columns = Field(default_factory=dict)
     """What a customer row says (customer_id, name, ...): the column that says it, where the names differ."""
     customer_url: CustomerUrl | None = None
@@ -47,29 +58,42 @@ def read(org: Organization, folder: Path, since: datetime | None = None) -> Read
 
     Raises:
         ConfigurationError: there is no such file, or it lacks a column that the YAML names.
-        DataError: it is no CSV in the given encoding, with the line and what is wrong with it.
-        TransientError: it is still being written.
+        ReconnectError: the object store refuses the login.
+        DataError: it is not of its format, with the line and what is wrong with it.
+        TransientError: it is still being written, or the object store is away.
     """
-    path = org.path(_settings(org).path)
-    unchanged = partial(_refuse_changed, org, path, _state(org, path))
+    settings = _settings(org)
+    address = text(settings.path)
+    kind = _format(org, address)
+    if scheme_of(address):
+        path, unchanged = folder / f"customers.{kind}", _always
+        fetch(org, settings.path, address, path)
+    else:
+        path = org.path(settings.path)
+        unchanged = partial(_refuse_changed, org, path, _state(org, path))
     try:
-        return _reading(org, path, folder, unchanged)
+        return _reading(org, kind, _unpacked(org, path, folder), folder, unchanged)
     finally:
         unchanged()  # before anything else that may be wrong with half a file
 
 
 def probe(org: Organization) -> str:
-    """Look at the file's beginning: its encoding, its delimiter, its columns."""
+    """Look at the columns of the file: at a CSV file's beginning, at a Parquet file's end, at so many JSON lines."""
     settings = _settings(org)
-    path = org.path(settings.path)
-    _state(org, path)
-    if codecs.lookup(settings.encoding).name not in ("utf-8", "utf-8-sig"):
-        return f"{path.name} is there; its columns are known when it is read (encoding {settings.encoding})."
-    dialect = dialect_of(org.where("billing", "path"), path, settings.delimiter)
-    Layout.of(org, dialect.header, settings.columns)
-    return (
-        f"{path.name} is there; it has {len(dialect.header)} columns, the identifier and the customer's id among them."
-    )
+    address = text(settings.path)
+    kind = _format(org, address)
+    with TemporaryDirectory(prefix="sync-pipeline-billing-") as name:
+        folder = Path(name)
+        if scheme_of(address):
+            path = folder / f"customers.{kind}"
+            if not fetch(org, settings.path, address, path, PROBED_BYTES):
+                return (
+                    "The file is there; its columns are known when it is read (more than 16 MB, not fetched for this)."
+                )
+        else:
+            path = org.path(settings.path)
+            _state(org, path)
+        return _probed(org, kind, path.name, _unpacked(org, path, folder))
 
 
 def customer_url(org: Organization, customer_id: str) -> str | None:
@@ -78,7 +102,31 @@ def customer_url(org: Organization, customer_id: str) -> str | None:
     return template.replace("{customer_id}", quote(customer_id, safe="")) if template else None
 
 
-def _reading(org: Organization, path: Path, folder: Path, unchanged: Callable[[], None]) -> Reading:
+def _probed(org: Organization, kind: FileFormat, name: str, path: Path) -> str:
+    settings = _settings(org)
+    if kind == "parquet":
+        layout = parquet.layout_of(org, path, settings.columns)
+    elif kind == "jsonl":
+        layout = json_lines.layout_of(org, path, settings.columns, json_lines.PROBED_LINES)
+    elif codecs.lookup(settings.encoding).name not in ("utf-8", "utf-8-sig"):
+        return f"{name} is there; its columns are known when it is read (encoding {settings.encoding})."
+    else:
+        dialect = dialect_of(org.where("billing", "path"), path, settings.delimiter)
+        layout = Layout.of(org, dialect.header, settings.columns)
+    count = len(layout.names) - len(layout.inner)
+    return f"{name} is there; it has {count} columns, the identifier and the customer's id among them."
+
+
+def _reading(org: Organization, kind: FileFormat, path: Path, folder: Path, unchanged: Callable[[], None]) -> Reading:
+    settings = _settings(org)
+    if kind == "parquet":
+        return parquet.reading(org, path, settings.columns, unchanged)
+    if kind == "jsonl":
+        return json_lines.reading(org, path, folder, settings.columns, unchanged)
+    return _csv_reading(org, path, folder, unchanged)
+
+
+def _csv_reading(org: Organization, path: Path, folder: Path, unchanged: Callable[[], None]) -> Reading:
     settings = _settings(org)
     place = org.where("billing", "path")
     if codecs.lookup(settings.encoding).name not in ("utf-8", "utf-8-sig"):
@@ -102,6 +150,38 @@ def _reading(org: Organization, path: Path, folder: Path, unchanged: Callable[[]
     return reading_of(org, path, dialect.delimiter, layout, unchanged=unchanged, lines=lines, otherwise=otherwise)
 
 
+def _format(org: Organization, address: str) -> FileFormat:
+    found = _settings(org).format or format_of(address)
+    if found is None:  # the loader says so where the path stands in the YAML file
+        raise ConfigurationError(
+            f"{org.where('billing', 'path')}: the file's ending does not say how it is written "
+            f"(known: {', '.join(ENDINGS)}).",
+            next_step=f"Add format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.",
+        )
+    return found
+
+
+def _unpacked(org: Organization, path: Path, folder: Path) -> Path:
+    """The file, or what is in it where it is compressed by gzip. (DuckDB takes a cut one for a whole one.)"""
+    with path.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            return path
+    target = folder / f"unpacked-{path.name.removesuffix('.gz')}"
+    try:
+        with gzip.open(path) as source, target.open("wb") as out:
+            shutil.copyfileobj(source, out, 1_048_576)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise TransientError(
+            f"{org.where('billing', 'path')}: {path.name} is compressed, and can't be unpacked to its end.",
+            next_step="Let the export finish and sync again; if it has finished, its transfer broke off.",
+        ) from None
+    return target
+
+
+def _always() -> None:
+    """What was fetched does not change any more."""
+
+
 def _settings(org: Organization) -> Settings:
     if not isinstance(org.billing, Settings):
         raise TypeError(f"{org.name} is billed by {org.billing.system}")
@@ -115,7 +195,7 @@ def _state(org: Organization, path: Path) -> tuple[int, int, int]:
         state = path.stat()
         if not path.is_file():
             what = "a folder" if path.is_dir() else "no ordinary file"
-            raise ConfigurationError(f"{place}: {path} is {what}.", next_step="Name a CSV file at billing.path.")
+            raise ConfigurationError(f"{place}: {path} is {what}.", next_step="Name one file at billing.path.")
         path.open("rb").close()
     except OSError as error:
         raise ConfigurationError(
