@@ -106,6 +106,7 @@ def _refuse_status(where: str, response: requests.Response) -> None:
 
 def _by_store(where: str, address: str, target: Path, at_most: int | None) -> bool:
     with _explained(where, address):
+        _package(scheme_of(address) or "")
         files, key = fsspec.url_to_fs(address, skip_instance_cache=True, use_listings_cache=False)
         before = files.info(key)
         if before.get("type") == "directory":
@@ -118,6 +119,14 @@ def _by_store(where: str, address: str, target: Path, at_most: int | None) -> bo
     if _state(before) != _state(after) or target.stat().st_size != after.get("size"):
         raise TransientError(f"{where} changed while it was read.", next_step="Let the export finish and sync again.")
     return True
+
+
+def _package(scheme: str) -> None:
+    """Load the package that speaks to the store; ImportError names the one to install."""
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ValueError:  # some packages bring a scheme that fsspec itself does not know
+        raise ImportError(name=STORES[scheme]) from None
 
 
 def _state(info: dict[str, Any]) -> dict[str, Any]:
