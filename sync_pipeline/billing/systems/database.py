@@ -40,6 +40,8 @@ READ_ONLY = {
 }
 """How a session is told not to write, where the database knows it."""
 PACKAGES = {
+    "psycopg": "'psycopg[binary]'",
+    "mysql": "mysql-connector-python",
     "psycopg2": "psycopg2-binary",
     "MySQLdb": "mysqlclient",
     "snowflake": "snowflake-sqlalchemy",
@@ -54,7 +56,12 @@ PACKAGES = {
     "trino": "trino",
 }
 """What to install, where the package has another name than the module or dialect that is missing."""
-_MYSQL_LOGIN, _MYSQL_AWAY = {1044, 1045, 1698}, {1040, 1205, 1213, 2002, 2003, 2006, 2013}
+OTHERWISE_CALLED = {"postgres": "postgresql+psycopg", "sqlserver": "mssql+pyodbc", "oci": "oracle+oracledb"}
+"""Names that people try, and SQLAlchemy's own."""
+LIBRARIES = {"pyodbc": "unixODBC and Microsoft's ODBC driver", "psycopg": "libpq, or `pip install 'psycopg[binary]'`"}
+"""What a driver needs of the system besides itself."""
+_LOGIN_CODES = {1044, 1045, 1698, 18456}  # MySQL's; SQL Server's
+_AWAY_CODES = {1040, 1205, 1213, 2002, 2003, 2006, 2013, 20003, 20006, 20009, 20047}  # MySQL's; those of FreeTDS
 _LOGIN_WORDS = re.compile(
     r"password|authenticat|login failed|access denied|not authorized|permission denied|pg_hba|role .* does not exist",
     re.I,
@@ -129,7 +136,7 @@ def _connection(org: Organization, url: URL) -> Iterator[Connection]:
     """One connection that streams and does not write."""
     try:
         engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, hide_parameters=True)
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
+    except (ImportError, NoSuchModuleError) as error:
         raise _no_driver(org, url, error) from None
     try:
         with engine.connect() as connection:
@@ -187,11 +194,23 @@ def _url(org: Organization) -> URL:
 
 
 def _no_driver(org: Organization, url: URL, error: Exception) -> ConfigurationError:
-    module = getattr(error, "name", None) or url.get_backend_name()
-    package = PACKAGES.get(module, module)
+    place, backend = org.where("billing", "url"), url.get_backend_name()
+    if isinstance(error, NoSuchModuleError) and backend not in PACKAGES:  # a package of that name may be anybody's
+        called = OTHERWISE_CALLED.get(backend)
+        return ConfigurationError(
+            f"{place}: SQLAlchemy knows no {url.drivername}://.",
+            next_step=f"Write {called}://." if called else "Check the address, or install the dialect that it names.",
+        )
+    module = getattr(error, "name", None) or backend
+    if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+        driver = url.get_driver_name()
+        return ConfigurationError(
+            f"{place}: the driver for {url.drivername} is installed, but can't be loaded: {' '.join(str(error).split())}.",
+            next_step=f"Install {LIBRARIES.get(driver, 'what it needs of the system')} where the sync runs.",
+        )
     return ConfigurationError(
-        f"{org.where('billing', 'url')}: the driver for {url.drivername} is not installed.",
-        next_step=f"Run `pip install {package}` where the sync runs.",
+        f"{place}: the driver for {url.drivername} is not installed.",
+        next_step=f"Run `pip install {PACKAGES.get(module, module)}` where the sync runs.",
     )
 
 
@@ -236,13 +255,15 @@ def _explained(org: Organization, url: URL, error: DBAPIError) -> SyncError:
 def _kind(error: DBAPIError, cause: BaseException) -> type[SyncError]:
     """What an error of a driver asks for. Drivers share SQLSTATE at most; SQLite and MySQL have codes of their own."""
     state = str(getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or "")
-    code = cause.args[0] if cause.args else None
+    code = next(iter(_parts(cause)), None)
     lite = str(getattr(cause, "sqlite_errorname", ""))
-    if state.startswith("28") or code in _MYSQL_LOGIN or state == "42501":
+    # Snowflake's 08001 is a refused login as well as a host that is away.
+    refused = state.startswith("08") and _LOGIN_WORDS.search(str(cause))
+    if state.startswith("28") or code in _LOGIN_CODES or state == "42501" or refused:
         return ReconnectError
     if (
         state.startswith(("08", "40", "53", "55", "57"))
-        or code in _MYSQL_AWAY
+        or code in _AWAY_CODES
         or lite.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
     ):
         return TransientError
@@ -266,11 +287,17 @@ def _kind_without_code(error: DBAPIError, cause: BaseException, lite: str) -> ty
 
 def _words(url: URL, error: BaseException) -> str:
     """What the error says, on one line, without what is secret."""
-    said = " ".join(str(part) for part in error.args) or type(error).__name__
+    said = " ".join(map(str, _parts(error))) or type(error).__name__
     for secret in (url.render_as_string(hide_password=False), str(url.password or "")):
         if secret:
             said = said.replace(secret, "***")
     return " ".join(said.split())[:500].rstrip(".") + "."
+
+
+def _parts(error: BaseException) -> list[object]:
+    """An error's arguments; pymssql wraps them once more, and leaves them bytes."""
+    args = error.args[0] if len(error.args) == 1 and isinstance(error.args[0], tuple) else error.args
+    return [part.decode("utf-8", "replace") if isinstance(part, bytes) else part for part in args]
 
 
 def _where(org: Organization) -> str:

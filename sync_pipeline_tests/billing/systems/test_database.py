@@ -20,7 +20,7 @@ import sqlalchemy
 
 from sync_pipeline import progress
 from sync_pipeline.billing import customer_url, load_customers
-from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, TransientError
+from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline_tests.orgs.factory import make_organization
 
@@ -193,6 +193,73 @@ def test_a_missing_driver(org: Callable[..., Organization], read: Read, url: str
             pytest.skip("the driver is installed here")
     with pytest.raises(ConfigurationError, match=f"driver for .* is not installed.*pip install {package}") as caught:
         read(org(table="customers", url=url))
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgres://u:geheim@host/x", r"knows no postgres://\. Write postgresql\+psycopg://"),
+        ("sqlserver://u:geheim@host/x", r"knows no sqlserver://\. Write mssql\+pyodbc://"),
+        ("mssql+nonsense://u:geheim@host/x", r"knows no mssql\+nonsense://\. Check the address"),
+        ("clickhouse://u:geheim@host/x", "pip install clickhouse-sqlalchemy"),
+    ],
+)
+def test_nobody_is_told_to_install_what_only_has_the_name(
+    org: Callable[..., Organization], read: Read, url: str, said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        read(org(table="customers", url=url))
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_driver_that_lacks_a_library(
+    org: Callable[..., Organization], read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any, **options: Any) -> None:
+        raise ImportError("libodbc.so.2: cannot open shared object file")
+
+    monkeypatch.setattr(sqlalchemy, "create_engine", broken)
+    with pytest.raises(ConfigurationError, match=r"can't be loaded: libodbc\.so\.2.*Install unixODBC"):
+        read(org(table="customers", url="mssql+pyodbc://u:geheim@host/x"))
+
+
+class DriverError(Exception):
+    """What a driver raises; `sqlstate` as snowflake.connector and psycopg have it."""
+
+    def __init__(self, *args: object, sqlstate: str | None = None) -> None:
+        super().__init__(*args)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("url", "cause", "error", "said"),
+    [
+        ("mssql+pymssql", DriverError((18456, b"Login failed for user 'u'.")), ReconnectError, "18456 Login failed"),
+        ("mssql+pymssql", DriverError((20009, b"server is unavailable or does not exist")), TransientError, "20009"),
+        ("mysql+pymysql", DriverError(1045, "Access denied for user 'u'"), ReconnectError, "1045 Access denied"),
+        ("mysql+pymysql", DriverError(2003, "Can't connect"), TransientError, "2003"),
+        ("snowflake", DriverError("Incorrect username or password", sqlstate="08001"), ReconnectError, "Incorrect"),
+        ("snowflake", DriverError("Could not connect to host", sqlstate="08001"), TransientError, "Could not connect"),
+        ("mssql+pyodbc", DriverError("28000", "[28000] Login failed for user 'u'."), ReconnectError, "Login failed"),
+        ("mssql+pyodbc", DriverError("HYT00", "[HYT00] Login timeout expired"), TransientError, "timeout"),
+    ],
+)
+def test_what_drivers_raise(
+    org: Callable[..., Organization],
+    read: Read,
+    monkeypatch: pytest.MonkeyPatch,
+    url: str,
+    cause: Exception,
+    error: type[SyncError],
+    said: str,
+) -> None:
+    def refusing(*arguments: Any, **options: Any) -> None:
+        raise sqlalchemy.exc.OperationalError("SELECT geheim", None, cause)
+
+    monkeypatch.setattr(sqlalchemy, "create_engine", refusing)
+    with pytest.raises(error, match=said) as caught:
+        read(org(table="customers", url=f"{url}://u:geheim@host/x"))
     assert "geheim" not in str(caught.value)
 
 
