@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -55,11 +56,12 @@ def reading(
     exact = {layout.identifier, layout.used["customer_id"]}
     consumed = layout.consumed
     plain = folder / "plain.csv"
+    encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes one for every call
     with PlainFile(place, plain, len(needed) + 1) as file:
         for line, record in records(place, path):
             row = [_cell(org, line, layout, at, lookup(record, layout.names[at]), at in exact) for at in needed]
             rest = {name: value for name, value in record.items() if name not in consumed}
-            file.write([*row, json.dumps(rest, ensure_ascii=False)])
+            file.write([*row, encode(rest)])
             if file.count % REPORT_EVERY == 0:
                 progress.report("customers read", file.count)
     relation, params = csv_relation(plain, PlainFile.delimiter, [*(f"c{at}" for at in needed), "custom"])
@@ -87,12 +89,14 @@ def layout_of(org: Organization, path: Path, columns: Columns, at_most: int | No
     nested: dict[str, None] = {}
     count = 0
     for _, record in islice(records(org.where("billing", "path"), path), at_most):
-        found.update(dict.fromkeys(record))
+        if not record.keys() <= found.keys():
+            found.update(dict.fromkeys(record))
         nested.update((name, None) for name in inner if name not in nested and lookup(record, name) is not ABSENT)
         count += 1
     header = [*found, *(name for name in nested if name not in found)] if count else _declared(org, columns)
     try:
-        return Layout.of(org, header, columns)
+        layout = Layout.of(org, header, columns)
+        return replace(layout, inner=frozenset(at for at, name in enumerate(header) if count and name not in found))
     except ConfigurationError:
         if count != at_most:
             raise

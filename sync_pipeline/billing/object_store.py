@@ -7,6 +7,7 @@ httpfs is not used: it is fetched from the internet at its first use.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ def _by_http(where: str, address: str, target: Path, at_most: int | None) -> boo
     """One answer is one state of the file, and urllib3 minds that it comes whole."""
     try:
         with (
+            _quiet(),
             translated(where),
             ApiSession() as session,
             # "identity": the length then counts the file's own bytes
@@ -87,6 +89,23 @@ def _by_http(where: str, address: str, target: Path, at_most: int | None) -> boo
     except SyncError as error:
         raise error from None  # the cause quotes the address, and its signature with it
     return True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the signature out of the log as well, where somebody has urllib3 log every request."""
+
+    def without_query(record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(re.sub(r"\?\S+", "?***", arg) if isinstance(arg, str) else arg for arg in record.args)
+        return True
+
+    log = logging.getLogger("urllib3.connectionpool")
+    log.addFilter(without_query)
+    try:
+        yield
+    finally:
+        log.removeFilter(without_query)
 
 
 def _refuse_status(where: str, response: requests.Response) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -179,8 +180,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-def test_a_presigned_address(server: Server, org: Make, read: Read) -> None:
-    assert read(org({"env": "EXPORT"}))[0][:3] == ("1", "1", "Ada")
+def test_a_presigned_address(server: Server, org: Make, read: Read, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        assert read(org({"env": "EXPORT"}))[0][:3] == ("1", "1", "Ada")
+    assert "/exports/c.csv?***" in caplog.text
+    assert "geheim" not in caplog.text
     assert server.asked == ["/exports/c.csv?X-Amz-Signature=geheim"]
     assert "2 columns" in probe(org({"env": "EXPORT"}))
 

@@ -339,3 +339,45 @@ def test_postgres(org: Callable[..., Organization], read: Read, postgres: str) -
     assert "geheim" not in str(caught.value)
     with pytest.raises(TransientError):
         read(org(url=f"{postgres.partition(':')[0]}://u:geheim@127.0.0.1:1/x", table="customers"))
+
+
+@pytest.fixture(scope="module")
+def mysql() -> Iterator[str]:
+    """The address of a MariaDB of our own, behind a socket in a folder of our own."""
+    pytest.importorskip("pymysql", reason="this driver for MySQL is not installed")
+    if not shutil.which("mariadbd"):
+        pytest.skip("no MariaDB on this machine")
+    with tempfile.TemporaryDirectory() as folder:
+        options = [f"--datadir={folder}", f"--socket={folder}/socket", "--skip-networking", "--skip-grant-tables"]
+        serve = ["mariadbd", "--no-defaults", *options, "--innodb-buffer-pool-size=8M", "--user=root"]
+        with subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+            address = f"mysql+pymysql://u:geheim@localhost/?unix_socket={folder}/socket"
+            try:
+                _wait_for(address)
+                yield address
+            finally:
+                server.terminate()
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # the driver forgets a socket it can't connect
+def test_mysql(org: Callable[..., Organization], read: Read, mysql: str) -> None:
+    with sqlalchemy.create_engine(mysql, poolclass=sqlalchemy.NullPool).begin() as connection:
+        connection.exec_driver_sql("CREATE DATABASE billing")
+        connection.exec_driver_sql("CREATE SEQUENCE billing.numbers")
+        connection.exec_driver_sql(
+            "CREATE TABLE billing.customers (id bigint unsigned, ref decimal(38, 0), name text charset utf8mb4, doc json)"
+        )
+        rows = [(2**64 - n, n * 10**20, "Zoë 🦆", "[1]") for n in range(1, 5_001)]
+        connection.exec_driver_sql("INSERT INTO billing.customers VALUES (%s, %s, %s, %s)", rows)
+    found = read(org(url=mysql, table="billing.customers", field="ref"))
+    assert len(found) == 5_000
+    assert (str(2**64 - 2), "200000000000000000000", "Zoë 🦆") in {row[:3] for row in found}
+    assert json.loads(found[0][3])["doc"] == "[1]"
+    with pytest.raises(ConfigurationError, match=r"1146 Table 'billing\.nowhere' doesn't exist"):
+        read(org(url=mysql, table="billing.nowhere"))
+    with pytest.raises(ConfigurationError, match="1792 Cannot execute statement in a READ ONLY transaction"):
+        read(org(url=mysql, query="SELECT nextval(billing.numbers) AS id", field="id"))
+    with pytest.raises(TransientError, match="2003 Can't connect"):
+        read(org(url="mysql+pymysql://u:geheim@127.0.0.1:1/x", table="customers"))
