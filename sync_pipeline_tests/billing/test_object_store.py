@@ -16,7 +16,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
 from sync_pipeline import http
-from sync_pipeline.billing import file, probe
+from sync_pipeline.billing import probe
+from sync_pipeline.billing.systems import file
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
 from sync_pipeline.orgs.models import Organization
 from sync_pipeline_tests.orgs.factory import make_organization
