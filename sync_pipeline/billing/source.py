@@ -156,7 +156,7 @@ def no_single_value(org: Organization, name: str) -> ConfigurationError:
     place = ("identifier", "billing_field") if name == org.identifier.billing_field else ("billing", "columns")
     return ConfigurationError(
         f"{org.where(*place)}: {name!r} is no single value, but holds objects or lists.",
-        next_step=f"Name a field inside it, e.g. {name}.id.",
+        next_step=f"Name a field inside it, e.g. {name}.id, or export it as a column of its own.",
     )
 
 
