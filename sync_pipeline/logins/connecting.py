@@ -108,7 +108,7 @@ def disconnect(organization: str, server: AuthorizationServer | None) -> str:
             held = store.secrets(grant, to_end=True) if grant else None
         trouble = _revoke(server, grant, held)
         store.forget(organization, grant)
-    title = grant.title if grant else "The billing system"
+    title = grant.title if grant else "the billing system"
     if trouble is None:
         return f"{organization} is disconnected: {title} has revoked its login, and nothing of it is kept here."
     return f"{organization} is forgotten here. {trouble} End it in {title} too, among its connected apps."

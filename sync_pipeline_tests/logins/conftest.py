@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sync_pipeline import http
 from sync_pipeline_tests.logins.granting import Granting, granting
 
 
@@ -15,6 +16,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder of the test's own, with tokens in files."""
     monkeypatch.setenv("SYNC_PIPELINE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SYNC_PIPELINE_TOKENS", "file")
+    monkeypatch.setattr(http, "BACKOFF_SECONDS", 0.0)
     return tmp_path
 
 
