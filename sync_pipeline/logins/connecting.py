@@ -48,7 +48,8 @@ class Attempt:
 def finish(tried: Attempt, answer: Mapping[str, str]) -> Grant:
     """Exchange the code, find out whose data it opens, and store it.
 
-    An earlier grant is not revoked: with Xero that would end the new one too.
+    An earlier grant is not revoked. † With Xero that would end every connection of the user to the app, the new one too: so
+    its documentation is remembered here, and not confirmed.
 
     Args:
         tried: the attempt that the browser was sent off with.
