@@ -219,4 +219,5 @@ STAND_IN = StandIn(
     customer_id=lambda number, dice: str(number + 1),
     credentials=_credentials,
     app=QuickBooksApp,
+    login_path="/oauth2/v1/tokens/bearer",
 )
