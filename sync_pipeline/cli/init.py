@@ -6,7 +6,6 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from sync_pipeline.billing import authorization
 from sync_pipeline.billing.fields import Survey, survey
 from sync_pipeline.cli.asking import Answers, agreed, choose, complain, pairs
 from sync_pipeline.cli.fields import fields_table, percent
@@ -170,18 +169,8 @@ def _finish(answers: Answers, *, dry_run: bool) -> int:
         out.print("\n".join(f"    {name}" for name in unset), markup=False)
     if org.salesforce.login.method == "browser":
         out.print(f"  sync-pipeline connect {org.name}", markup=False)
-    if _needs_a_person(org):
-        out.print(f"  sync-pipeline connect {org.name} --billing", markup=False)
     out.print(f"  sync-pipeline check {org.name}", markup=False)
     return 0
-
-
-def _needs_a_person(org: Organization) -> bool:
-    """Whether a person has to let the sync into the billing system."""
-    try:
-        return authorization(org) is not None
-    except ConfigurationError:  # it looks for the app's id, which is still to be set
-        return True
 
 
 def _write(file: Path, text: str) -> None:
