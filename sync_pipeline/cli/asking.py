@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -153,13 +153,8 @@ class Answers:
         elif kind == "setting":
             proposed = None if at[-1].endswith(("domain", "path", "file")) else f"${variable}"
             self.ask(at, about, "Value, or $NAME for an environment variable", _setting, proposed)
-        elif kind == "words" or info.annotation is bool:
-            words = ["true", "false"] if info.annotation is bool else [str(word) for word in get_args(info.annotation)]
-            err.print(f"\n{'.'.join(at)}: {about}", markup=False)
-            word = choose("Which", dict.fromkeys(words, ""))
-            self.put(at, word == "true" if info.annotation is bool else word)
         else:
-            self.ask(at, about, "Value", _number if info.annotation is int else str)
+            self.ask(at, about, "Value", int if info.annotation is int else str)
 
     def choice(self, at: Keys, info: FieldInfo, prefix: str = "", *, first: Sequence[str] = ()) -> type[BaseModel]:
         """Ask which of several sections, then for what that one requires (where there is a prefix for names)."""
@@ -182,10 +177,6 @@ def pairs(answer: str) -> dict[str, str]:
             raise ValueError(f"Allowed: pairs with = between and commas after them, each key once; not {pair!r}.")
         found[key] = value
     return found
-
-
-def _number(answer: str) -> int | str:
-    return int(answer) if re.fullmatch(r"-?[0-9]{1,18}", answer) else answer  # the model says what is wrong with it
 
 
 def _variable(answer: str) -> dict[str, str]:
