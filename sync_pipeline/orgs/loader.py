@@ -82,13 +82,6 @@ def load_organizations(folder: Path) -> Loaded:
     return _sorted_out(files)
 
 
-def read_organization(text: str, path: Path) -> tuple[Organization | None, list[Finding]]:
-    """An organization from a file's text before it is written, and every finding; None where a model has one."""
-    file = _File(path, read_tree(text))
-    findings = list(_findings(file))
-    return file.organization, findings
-
-
 def _read_file(path: Path) -> _File:
     file = _File(path)
     text = _text(file)
