@@ -199,7 +199,7 @@ def test_a_certificate_that_has_expired_and_a_limit(
     with pytest.raises(ReconnectError, match="the certificate has not expired"):
         load_customers(con, org(world))
     world.stop()
-    again = world.restart("--billing-per-minute", "2")
+    again = world.restart("--billing-per-minute", "1")
     monkeypatch.setattr("sync_pipeline.http.BACKOFF_SECONDS", 0.001)
     with pytest.raises(TransientError, match="Concurrent request limit exceeded"):
         load_customers(con, org(again, tba=True))
