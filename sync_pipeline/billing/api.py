@@ -11,6 +11,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -219,9 +220,13 @@ class Api:
             f"{self.where()}: what answers at {self._host} {what}.", next_step="Check billing.url in the YAML file."
         )
 
-    def explained(self) -> _Explained:
+    @contextmanager
+    def explained(self) -> Iterator[None]:
         """Turn `Refused` into an error by consequence."""
-        return _Explained(self)
+        try:
+            yield
+        except Refused as refused:
+            raise self.explanation(refused) from None
 
     def explanation(self, refused: Refused) -> SyncError:
         """What a refusal means for the user."""
@@ -307,20 +312,6 @@ class Api:
     def _clean(self, words: str) -> str:
         """The vendor's words on one line."""
         return re.sub(r"\s+", " ", words).strip().rstrip(".")[:500]
-
-
-class _Explained:
-    """Context manager of `Api.explained`."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Refused):
-            raise self._api.explanation(error) from None
 
 
 class KeyAuth(AuthBase):

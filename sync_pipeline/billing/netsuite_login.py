@@ -26,6 +26,8 @@ from sync_pipeline.billing.api import Refused, key_of
 from sync_pipeline.billing.source import Organization
 from sync_pipeline.errors import ConfigurationError, DataError
 from sync_pipeline.http import IDEMPOTENT, ApiSession
+from sync_pipeline.logins.bearer import Access, Bearer
+from sync_pipeline.logins.private_keys import read_pem, with_line_breaks
 from sync_pipeline.yaml_types.values import Secret, Section, Setting, one_of, text
 
 TOKEN_PATH = "/services/rest/auth/oauth2/v1/token"  # noqa: S105, an address
@@ -68,37 +70,18 @@ class TokenLogin(Section):
     """The access token's secret, named as an environment variable."""
 
 
-class CertificateAuth(AuthBase):
-    """A bearer token, fetched when the first request leaves and again when one is refused.
+class CertificateAuth(Bearer):
+    """A bearer token, fetched when the first request leaves and again when one is refused: after its hour, or revoked.
 
     Raises `Refused` with the token endpoint's answer where that gives none.
-
-    Attributes:
-        secrets: what must not be shown.
     """
 
     def __init__(self, org: Organization, login: CertificateLogin, base: str, ca_file: str | None) -> None:
+        super().__init__()
         self._org, self._login, self._url, self._ca_file = org, login, f"{base}{TOKEN_PATH}", ca_file
         self._key, self._algorithm = _private_key(org, login)
-        self._token: str | None = None
 
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The token."""
-        return (self._token,) if self._token else ()
-
-    def renew(self) -> bool:
-        """Fetch another token at the next request: this one has lived its hour, or was revoked."""
-        self._token = None
-        return True
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the token."""
-        self._token = self._token or self._fetch()
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-    def _fetch(self) -> str:
+    def _fetch(self, refused: str | None) -> Access:
         form = {
             "grant_type": "client_credentials",
             "client_assertion_type": ASSERTION_TYPE,
@@ -118,7 +101,7 @@ class CertificateAuth(AuthBase):
                 f"{self._org.where('billing')}: what answers at {urlsplit(self._url).netloc} gives no access token.",
                 next_step="Check billing.account and billing.url in the YAML file.",
             )
-        return token
+        return Access(token, None)
 
     def _assertion(self) -> str:
         now = int(time.time())
@@ -202,17 +185,9 @@ def _private_key(org: Organization, login: CertificateLogin) -> tuple[Any, str]:
 
 def _pem(org: Organization, login: CertificateLogin) -> tuple[str, str]:
     if login.private_key is not None:
-        # Where a variable can't hold line breaks, people write \n.
-        return login.private_key.value().replace("\\n", "\n"), org.where("billing", "login", "private_key")
+        return with_line_breaks(login.private_key.value()), org.where("billing", "login", "private_key")
     where = org.where("billing", "login", "private_key_file")
-    path = org.path(login.private_key_file or "")
-    try:
-        return path.read_text(encoding="utf-8"), where
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text"
-        raise ConfigurationError(
-            f"{where}: the private key can't be read from {path} ({why}).", next_step="Name the file that holds it."
-        ) from None
+    return read_pem(org.path(login.private_key_file or ""), where), where
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import jwt
 from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.http import is_loopback, translated
 from sync_pipeline.logins.answers import body, reason_of
+from sync_pipeline.logins.private_keys import read_pem, with_line_breaks
 from sync_pipeline.orgs.models import ClientCredentials, JwtBearer, Organization
 from sync_pipeline.salesforce.logins.oauth import (
     Token,
@@ -90,22 +91,14 @@ def _audience(base: str) -> str:
 def _private_key(org: Organization, login: JwtBearer) -> tuple[str, str]:
     """The key, and the place in the YAML file that names it."""
     if login.private_key is not None:
-        # Where a variable can't hold line breaks, people write \n.
-        return login.private_key.value().replace("\\n", "\n"), org.where("salesforce", "login", "private_key")
+        return with_line_breaks(login.private_key.value()), org.where("salesforce", "login", "private_key")
     where = org.where("salesforce", "login", "private_key_file")
     if login.private_key_file is None:
         raise ConfigurationError(
             f"{org.where('salesforce', 'login')}: a JWT login needs a private key.",
             next_step="Write private_key or private_key_file.",
         )
-    path = org.path(login.private_key_file)
-    try:
-        return path.read_text(encoding="utf-8"), where
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text"
-        raise ConfigurationError(
-            f"{where}: the private key can't be read from {path} ({why}).", next_step="Name the file that holds it."
-        ) from None
+    return read_pem(org.path(login.private_key_file), where), where
 
 
 def _advice(login: ClientCredentials | JwtBearer, reason: str) -> str:
