@@ -158,7 +158,7 @@ def demo(
     """Start the sandbox, sync the three demo organizations, and show what happened."""
     from sync_pipeline.cli.demo import run_demo, run_ui
 
-    raise typer.Exit(run_ui(accounts, port) if ui else run_demo(accounts, everything=everything))
+    raise typer.Exit(run_ui(accounts, port, everything=everything) if ui else run_demo(accounts, everything=everything))
 
 
 @billing.command("fields")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from sync_pipeline.cli.output import err, out
 from sync_pipeline.errors import ConfigurationError, SyncError, TransientError
 from sync_pipeline.logins import connecting
 from sync_pipeline.logins.grants import GrantStore
-from sync_pipeline.orgs import Organization, load_organizations
+from sync_pipeline.orgs import Organization
 
 PROJECT = Path(__file__).parents[2]
 START_SECONDS = 60
@@ -39,15 +39,12 @@ def run_demo(accounts: int, *, everything: bool = False) -> int:
         accounts: of each organization.
         everything: one organization for every billing system, not only the three that show how identifiers are chosen.
     """
-    with _sandbox(accounts) as folder:
+    with _sandbox(accounts, everything) as folder:
         from sync_pipeline.cli.orgs import load
         from sync_pipeline.cli.sync import show, sync_each
 
         loaded = load()
-        if everything:
-            more = load_organizations(PROJECT / "config" / "demo_billing")
-            loaded = replace(loaded, organizations=loaded.organizations | more.organizations)
-            connect_all(more.organizations.values(), folder)
+        connect_all(loaded.organizations.values(), folder)
         started = time.monotonic()
         results = sync_each(sorted(loaded.organizations), loaded)
         out.print()
@@ -89,9 +86,12 @@ def _look_next(folder: Path) -> None:
     )
 
 
-def run_ui(accounts: int, port: int) -> int:
-    """Serve the sandbox and the Dagster UI until Ctrl-C."""
-    with _sandbox(accounts):
+def run_ui(accounts: int, port: int, *, everything: bool = False) -> int:
+    """Serve the sandbox and the Dagster UI until Ctrl-C; `everything` as for `run_demo`."""
+    with _sandbox(accounts, everything) as folder:
+        from sync_pipeline.cli.orgs import load
+
+        connect_all(load().organizations.values(), folder)
         port = _free_port(port)
         from sync_pipeline.cli.instance import dagster_home
 
@@ -132,11 +132,13 @@ def _wait_for_ui(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 
 @contextmanager
-def _sandbox(accounts: int) -> Iterator[Path]:
+def _sandbox(accounts: int, everything: bool) -> Iterator[Path]:
     """The demo's folder, with its sandbox serving and the environment that the demo's YAML files name."""
     folder = settings.data_dir() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     os.environ[settings.DATA_VARIABLE] = str(folder)
+    if everything:
+        os.environ[settings.CONFIG_VARIABLE] = str(_every_example(folder / "config"))
     os.environ.setdefault(settings.CONFIG_VARIABLE, str(PROJECT / "config" / "demo"))
     os.environ["DAGSTER_HOME"] = str((folder / "dagster").absolute())
     process = _start_sandbox(folder, accounts)
@@ -152,6 +154,14 @@ def _sandbox(accounts: int) -> Iterator[Path]:
         yield folder
     finally:
         _end(process)
+
+
+def _every_example(config: Path) -> Path:
+    """All the demo's YAML files in one folder, made anew: what runs a sync reads one folder."""
+    shutil.rmtree(config, ignore_errors=True)
+    for name in ("demo", "demo_billing"):
+        shutil.copytree(PROJECT / "config" / name, config, dirs_exist_ok=True)
+    return config
 
 
 def _start_sandbox(folder: Path, accounts: int) -> subprocess.Popen[bytes]:

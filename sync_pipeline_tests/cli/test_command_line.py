@@ -8,6 +8,7 @@ from dataclasses import fields
 
 import pytest
 
+from sync_pipeline.billing.systems import sources
 from sync_pipeline.cli.running import COUNTS, WRITERS, Result
 from sync_pipeline_tests.cli.conftest import Workplace
 from sync_pipeline_tests.conftest import Sandbox
@@ -126,3 +127,11 @@ def test_the_demo_twice(sandbox: Callable[..., Sandbox], workplace: Callable[...
     assert other.code == 2
     assert "60" in other.err
     assert "Traceback" not in other.all
+
+
+def test_the_demo_of_every_billing_system(sandbox: Callable[..., Sandbox], workplace: Callable[..., Workplace]) -> None:
+    place = workplace(sandbox(accounts=40, seed=9))
+    said = place.run("demo", "--all", "--accounts", "20", SYNC_PIPELINE_DATA=str(place.folder / "demo_data"))
+    assert said.code == 0, said.all
+    warehouses = {path.stem for path in (place.folder / "demo_data" / "demo" / "warehouse").glob("*.duckdb")}
+    assert warehouses == {f"demo_{system}" for system in sources()}
