@@ -74,20 +74,26 @@ WATCHED_ASSETS = {
 }
 
 
+TURNED = ("customers", "matched", "set aside", "to write", "written now", "rows refused", "checks failed")
+"""What is told of each of many organizations; `sync --json` and the Dagster UI have the rest."""
+
+
 def results_table(results: Sequence[Result]) -> Table:
-    """One column per organization while they are few, so that it fits any terminal; one row per organization beyond."""
-    lines = _lines(results)
+    """One column per organization while they are few; one row per organization beyond, with what fits 80 columns."""
     turned = len(results) > MOST_COLUMNS
-    table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD)
-    heads = [label for label, _ in lines] if turned else [result.organization for result in results]
+    lines = [line for line in _lines(results) if not turned or line[0] in TURNED]
+    padding = (0, 0, 0, 1) if turned else (0, 1)
+    table = Table(header_style="bold", pad_edge=False, box=box.SIMPLE_HEAD, padding=padding)
     table.add_column("organization" if turned else "", no_wrap=True)
-    for head in heads:
-        table.add_column(head.strip(), justify="right")
     if turned:
+        for label, values in lines:  # a label can be broken, a number can't
+            table.add_column(label, justify="right", min_width=max(map(len, values)))
         for index, result in enumerate(results):
             cells = (values[index] for _, values in lines)
             table.add_row(result.organization, *cells, style="red" if result.exit_code else None)
     else:
+        for result in results:
+            table.add_column(result.organization, justify="right")
         for label, values in lines:
             table.add_row(label, *values)
     return table
