@@ -26,10 +26,9 @@ from sync_pipeline.orgs.models import Organization
 from sync_pipeline.sandbox.billings.suiteql import Table, UnknownQuery, parse
 from sync_pipeline.warehouse import Warehouse
 from sync_pipeline_tests.conftest import Sandbox
+from sync_pipeline_tests.contracts import specification
 from sync_pipeline_tests.orgs.factory import make_organization
-from sync_pipeline_tests.paths import PROJECT
 
-CONTRACT = PROJECT.parent / "shared" / "specs" / "netsuite_record_customer_from_pypi.json"
 ZONE = ZoneInfo("America/Los_Angeles")
 ACCOUNTS = 1500
 SUITEQL, TOKEN = "/services/rest/query/v1/suiteql", "/services/rest/auth/oauth2/v1/token"
@@ -357,9 +356,7 @@ def as_typed(value: str, declared: dict[str, Any]) -> object:
 
 def test_records_have_the_vendor_s_fields(netsuite: NetSuite) -> None:
     """SuiteQL has no contract; the record of the same customer has, and its fields are these in small letters."""
-    if not CONTRACT.exists():
-        pytest.skip(f"NetSuite's record is not beside this checkout (../shared/specs/{CONTRACT.name})")
-    contract = json.loads(CONTRACT.read_text(encoding="utf-8"))
+    contract = specification("netsuite_record_customer_from_pypi.json")
     properties = contract["components"]["schemas"]["Customer"]["properties"]
     api = OpenAPI.from_dict(contract | {"servers": [{"url": netsuite.url}]})
 
