@@ -214,6 +214,9 @@ def _budget(client: salesforce.Client) -> Iterator[Line]:
 
 
 def _billing(org: Organization) -> Iterator[Line]:
+    kept = billing.kept_login(org)
+    if kept:
+        yield Line("billing", True, kept)
     yield Line("billing", True, billing.probe(org))
 
 

@@ -5,6 +5,6 @@ A module says how its system lists customers and how a record becomes the row; e
 tables), `load.py` (what every system's customers must satisfy, and the way into the warehouse).
 """
 
-from sync_pipeline.billing.load import authorization, customer_url, load_customers, probe
+from sync_pipeline.billing.load import authorization, customer_url, kept_login, load_customers, probe, title
 
-__all__ = ["authorization", "customer_url", "load_customers", "probe"]
+__all__ = ["authorization", "customer_url", "kept_login", "load_customers", "probe", "title"]

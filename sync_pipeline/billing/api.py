@@ -25,7 +25,7 @@ from sync_pipeline import progress
 from sync_pipeline.billing.records import Spool
 from sync_pipeline.billing.settings import ApiSettings
 from sync_pipeline.billing.source import Organization, Reading
-from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
+from sync_pipeline.errors import ConfigurationError, DataError, LimitReached, ReconnectError, SyncError, TransientError
 from sync_pipeline.http import IDEMPOTENT, ApiSession, RateLimit, is_loopback, translated
 from sync_pipeline.yaml_types.values import EnvRef, text
 
@@ -110,7 +110,7 @@ class ApiSource(ABC):
 
         Raises:
             ReconnectError: the login is refused, in the system's words.
-            TransientError: the system is away, too busy, broke off, or its budget is nearly used up.
+            TransientError: the system is away, too busy, or broke off; LimitReached: its budget is nearly used up.
             DataError: the answer is no list of customers.
             ConfigurationError: the identifier is on no customer, or the request is refused.
         """
@@ -283,7 +283,7 @@ class Api:
         for header, least in self._limits.left.items():
             left = response.headers.get(header, "")
             if left.isdecimal() and int(left) < least:
-                raise TransientError(
+                raise LimitReached(
                     f"{self.where()}: {self.source.title} has only {int(left):,} requests left ({header}); the sync stops, "
                     "so that others can go on.",
                     next_step="Try again when the budget is renewed, or sync less often.",

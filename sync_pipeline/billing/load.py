@@ -14,7 +14,7 @@ from sync_pipeline.billing import reads
 from sync_pipeline.billing.source import Organization, Reading
 from sync_pipeline.billing.systems import sources
 from sync_pipeline.errors import DataError
-from sync_pipeline.logins.grants import AuthorizationServer
+from sync_pipeline.logins.grants import AuthorizationServer, GrantStore, connected
 from sync_pipeline.warehouse import quote, replace_table
 from sync_pipeline.warehouse.load import insert_rows, passing_through, transaction
 from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
@@ -60,6 +60,11 @@ def probe(org: Organization) -> str:
     return sources()[org.billing.system].probe(org)
 
 
+def title(org: Organization) -> str:
+    """The billing system's name, as it stands within a sentence."""
+    return sources()[org.billing.system].title
+
+
 def authorization(org: Organization) -> AuthorizationServer | None:
     """The server where a person grants the login; None where the organization's billing system needs no such grant.
 
@@ -70,6 +75,20 @@ def authorization(org: Organization) -> AuthorizationServer | None:
     """
     described = getattr(sources()[org.billing.system], "authorization", None)
     return cast(AuthorizationServer | None, described(org) if described else None)
+
+
+def kept_login(org: Organization) -> str | None:
+    """For `check`: who is connected to the billing system, and since when; None where no login is kept.
+
+    Raises:
+        ReconnectError: nobody has connected the organization, or its file names another app, server or tenant since.
+        ConfigurationError: what is stored, or a variable, can't be used.
+    """
+    server = authorization(org)
+    if server is None:
+        return None
+    grant = connected(org.name, server, GrantStore())
+    return f"{grant}, since {grant.connected_at[:10]}."
 
 
 def customer_url(org: Organization, customer_id: str) -> str | None:
@@ -90,7 +109,7 @@ def _take(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading, p
     except duckdb.InvalidInputException:
         # Not shown: DuckDB quotes the line, which is personal data, and its reason is not always the true one.
         if reading.otherwise is None:
-            raise DataError(f"{org.where('billing')}: DuckDB can't read what {_system(org)} delivered.") from None
+            raise DataError(f"{org.where('billing')}: DuckDB can't read what {title(org)} delivered.") from None
         return _keep(con, org, reading.otherwise(), planned)
 
 
@@ -128,7 +147,7 @@ def _replace(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading
                 count = replace_table(con, BILLING_CUSTOMERS, f"FROM ({customers}) QUALIFY {latest}", params)
         except duckdb.ConversionException:
             raise DataError(
-                f"{org.where('billing')}: {_system(org)} delivered a number or a time that is none."
+                f"{org.where('billing')}: {title(org)} delivered a number or a time that is none."
             ) from None
         finally:
             reading.unchanged()
@@ -172,12 +191,6 @@ def _refuse_differing(con: duckdb.DuckDBPyConnection, org: Organization, reading
     raise DataError(
         f"{org.where('billing')}: rows that differ share a customer_id: {named}{more}.",
         next_step="Correct the ids, or name the column that is unique as customer_id at billing.columns.",
-    )
-
-
-def _system(org: Organization) -> str:
-    return (
-        f"the {org.billing.system}" if org.billing.system in ("database", "file") else org.billing.system.capitalize()
     )
 
 

@@ -98,6 +98,9 @@ class Reading:
 class Source(Protocol):
     """One billing system; its module is the implementation."""
 
+    title: str
+    """Its name in messages, as it stands within a sentence."""
+
     def read(self, org: Organization, folder: Path, since: datetime | None = None) -> Reading:
         """Lay out every customer below `folder`, which is on disk and goes away afterwards.
 

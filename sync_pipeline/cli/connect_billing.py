@@ -23,7 +23,9 @@ def connect(name: str, *, browser: bool, port: int) -> int:
     org = the_organization(name)
     server = billing.authorization(org)
     if server is None:
-        out.print(f"{name} is billed by {org.billing.system}: nothing has to be kept. Trying it.", markup=False)
+        out.print(
+            f"The customers of {name} come from {billing.title(org)}: nothing has to be kept. Trying it.", markup=False
+        )
         out.print(billing.probe(org), markup=False)
         return 0
     place()  # a wrong $SYNC_PIPELINE_TOKENS is better found before a person has logged in
@@ -41,7 +43,7 @@ def connect(name: str, *, browser: bool, port: int) -> int:
         except SyncError as error:
             waiting.tell("Not connected", error.message, good=False)
             raise
-        waiting.tell("Connected", _connected(grant), good=True)
+        waiting.tell("Connected", f"{grant}.", good=True)
     return _told(grant)
 
 
@@ -74,18 +76,13 @@ def _needed(name: str) -> AuthorizationServer:
     server = billing.authorization(org)
     if server is None:
         raise ConfigurationError(
-            f"{org.where('billing')}: the login to {org.billing.system} has no refresh token.",
+            f"{org.where('billing')}: the login to {billing.title(org)} has no refresh token.",
             next_step=f"Look whether it works as it is: sync-pipeline connect {name} --billing",
         )
     return server
 
 
-def _connected(grant: Grant) -> str:
-    whose = f"{grant.tenant_name} ({grant.tenant})" if grant.tenant_name else grant.tenant
-    return f"{grant.organization} is connected to {grant.title}" + (f": {whose}." if whose else ".")
-
-
 def _told(grant: Grant) -> int:
-    out.print(f"{_connected(grant)} {kept_where(grant.kept_in, GrantStore().folder)}", markup=False)
+    out.print(f"{grant}. {kept_where(grant.kept_in, GrantStore().folder)}", markup=False)
     out.print(f"Next: sync-pipeline check {grant.organization}", markup=False)
     return 0

@@ -91,6 +91,10 @@ class Grant:
     kept_in: str = tokens.FILE
     key: str = ""
 
+    def __str__(self) -> str:
+        whose = f"{self.tenant_name} ({self.tenant})" if self.tenant_name else self.tenant
+        return f"{self.organization} is connected to {self.title}" + (f": {whose}" if whose else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Secrets:

@@ -19,7 +19,7 @@ from requests.auth import AuthBase
 from sync_pipeline.billing import load, load_customers
 from sync_pipeline.billing.api import Api, ApiSource, KeyAuth, Limits
 from sync_pipeline.billing.settings import ChangingSettings
-from sync_pipeline.errors import ConfigurationError, TransientError
+from sync_pipeline.errors import ConfigurationError, LimitReached
 from sync_pipeline.warehouse import Warehouse
 
 
@@ -201,7 +201,7 @@ def test_a_field_on_no_record_lists_those_there_are(con: duckdb.DuckDBPyConnecti
 def test_a_reading_stops_before_the_budget_is_used_up(con: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
     ledger.put("a", "1")
     ledger.left = "9"
-    with pytest.raises(TransientError, match="only 9 requests left"):
+    with pytest.raises(LimitReached, match="only 9 requests left"):
         load_customers(con, Org(ledger.url))
 
 

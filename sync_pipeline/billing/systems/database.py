@@ -29,6 +29,7 @@ from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, 
 from sync_pipeline.yaml_types.shapes import CustomerUrl, DatabaseUrl, Query
 from sync_pipeline.yaml_types.values import EnvRef, Name, one_of, text
 
+title = "the database"
 CHUNK = 2_000
 """Rows fetched at once: enough that the network's round trips don't count, few enough that memory doesn't."""
 READ_ONLY = {

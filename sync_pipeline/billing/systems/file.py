@@ -30,6 +30,7 @@ from sync_pipeline.yaml_types.values import text
 
 LINES_OF_EACH = 4
 """As many lines are looked up for a customer id in question."""
+title = "the file"
 PROBED_BYTES = 16_777_216
 """A probe fetches no larger file from elsewhere."""
 
