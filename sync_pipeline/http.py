@@ -60,12 +60,11 @@ class RateLimit:
 
     def wait(self) -> None:
         """Sleep until the next request may leave."""
-        with self._lock:
-            now = time.monotonic()
-            at = max(now, self._next)
-            self._next = at + self._gap
-        if at > now:
-            time.sleep(at - now)
+        with self._lock:  # also while sleeping: whoever else waits has a later turn anyway
+            time.sleep(max(0.0, self._next - time.monotonic()))
+            # Counted from when a request leaves, not from when it should have: one that woke up late, and the next in
+            # time, would be too close.
+            self._next = time.monotonic() + self._gap
 
 
 class ApiSession(requests.Session):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import email.utils
 import json
+import logging
 import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,8 @@ from sync_pipeline.errors import ConfigurationError, DataError, LimitReached, Re
 from sync_pipeline.http import IDEMPOTENT, ApiSession, RateLimit, is_loopback, translated
 from sync_pipeline.yaml_types.values import EnvRef, text
 
+log = logging.getLogger(__name__)
+
 Record = Mapping[str, Any]
 
 
@@ -40,10 +44,13 @@ class Limits:
         per_minute: requests a minute.
         left: headers that tell how many requests are left of the day (or of a longer budget), with the number below
             which a reading stops and leaves the rest to others. Lower-case names.
+        refill: headers that tell how many requests are left of a short time, with its seconds: where none is left, a
+            reading waits so long. For limits that differ from account to account. Lower-case names.
     """
 
     per_minute: float
     left: Mapping[str, int] = field(default_factory=dict)
+    refill: Mapping[str, float] = field(default_factory=dict)
 
 
 class ApiSource(ABC):
@@ -288,6 +295,10 @@ class Api:
                     "so that others can go on.",
                     next_step="Try again when the budget is renewed, or sync less often.",
                 )
+        for header, seconds in self._limits.refill.items():
+            if re.fullmatch(r"-?\d{1,9}", left := response.headers.get(header, "")) and int(left) <= 0:
+                log.info("%s: no requests left (%s); waiting %.0f s", self._host, header, seconds)
+                time.sleep(seconds)
 
     def _unreadable(self, body: bytes) -> SyncError:
         start = body.lstrip()[:1]
