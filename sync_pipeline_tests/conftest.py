@@ -128,8 +128,9 @@ def arguments_of(
     trouble: float | None = None,
     plain_http: bool = False,
     upflow_per_minute: int = 1_000_000,
+    billing_per_minute: int | None = None,
 ) -> tuple[str, ...]:
-    """The command line of a sandbox. Upflow's limit is off unless a test wants it."""
+    """The command line of a sandbox. Upflow's limit is off unless a test wants it; billing systems have the vendors' own."""
     made = ["--accounts", str(accounts), "--seed", str(seed), "--upflow-per-minute", str(upflow_per_minute)]
     for name in billing:
         made += ["--billing", name]
@@ -137,6 +138,8 @@ def arguments_of(
         made += ["--trouble", str(trouble)]
     if plain_http:
         made.append("--plain-http")
+    if billing_per_minute is not None:
+        made += ["--billing-per-minute", str(billing_per_minute)]
     return tuple(made)
 
 
@@ -144,7 +147,8 @@ def arguments_of(
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sandbox]]:
     """Factory of sandboxes for all tests: the same options give the same running one. Do not change its world.
 
-    Options are those of `arguments_of`: accounts, seed, billing, trouble, plain_http, upflow_per_minute.
+    Options are those of `arguments_of`: accounts, seed, billing, trouble, plain_http, upflow_per_minute,
+    billing_per_minute.
     """
     started: list[Sandbox] = []
 

@@ -87,6 +87,13 @@ def test_every_try_passes_the_rate_limit() -> None:
     assert time.monotonic() - started >= 0.1
 
 
+def test_who_woke_up_late_is_not_followed_too_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit, sleep, late = RateLimit(per_minute=60 / 0.05), time.sleep, iter([0.0, 0.04, 0.0])
+    monkeypatch.setattr(http.time, "sleep", lambda seconds: sleep(seconds + next(late)))
+    left = [limit.wait() or time.monotonic() for _ in range(3)]
+    assert min(left[1] - left[0], left[2] - left[1]) >= 0.05
+
+
 def test_redirects_are_not_followed() -> None:
     elsewhere = Reply(302, headers={"Location": "https://evil.example.com/"})
     refused = pytest.raises(ConfigurationError, match=r"redirects to evil\.example\.com, which is not followed")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -23,6 +23,9 @@ class Asked:
     query: dict[str, str]
     headers: dict[str, str]
     form: dict[str, str]
+    pairs: tuple[tuple[str, str], ...] = ()
+    """The query as it came, for names that come several times."""
+    body: str = ""
 
 
 class Server:
@@ -62,8 +65,10 @@ def serving() -> Iterator[Server]:
         def do_GET(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             parts = urlsplit(self.path)
-            form = _single(self.rfile.read(length).decode())
-            asked = Asked(self.command, parts.path, _single(parts.query), dict(self.headers), form)
+            body = self.rfile.read(length).decode()
+            pairs = tuple(parse_qsl(parts.query, keep_blank_values=True))
+            query, form = _single(parts.query), _single(body)
+            asked = Asked(self.command, parts.path, query, dict(self.headers), form, pairs, body)
             status, headers, body = server.reply(asked)
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(body))} | headers).items():
