@@ -5,10 +5,10 @@ part of the company), so each reading is whole. Clients and prospects are read: 
 calls it a client, and its record stays the same when it becomes one. Suppliers are left out, since the company pays them;
 as rivals for an identifier they would only set clients aside. `billing.types` says otherwise.
 
-Companies and individuals are numbered apart. A company's `customer_id` is its number, as other systems know it (Upflow's
-externalId has to be equal to it, or to the receivables tables' customer_id); an individual's is `individual-NUMBER`, so
-that nobody's debts go to a namesake of another kind. Where Upflow knows individuals by their bare number, they are not
-found there, which their status says.
+Companies and individuals are numbered apart. A company's `customer_id` is its number, the id that other systems know; an
+individual's is `individual-NUMBER`, so that nobody's debts go to one of the other kind with the same number. Upflow's
+externalId, or customer_id in tables of the warehouse, has to be equal to it: an individual that stands there under its
+bare number would be taken for the company with that number.
 
 A custom field is `cf.ID`, with its value as Sellsy gives it. The words of a choice stand beside its number as
 `cf.ID.label`. Companies have no currency, no balance and no parent.
