@@ -92,7 +92,7 @@ _SHARED = """
 _UPFLOW_CUSTOMERS = f"""
     WITH thrown AS (
         SELECT *, (number * 69069069 + :salt) % 2147483647 AS x
-        FROM temp.made_customer WHERE number % {EVERY} <> {ABSENT}
+        FROM temp.made_customer WHERE number % {EVERY} <> :absent
     ),
     diced AS MATERIALIZED (SELECT number, id, external_id, name, minor_units, {_DICE} FROM thrown)
     INSERT INTO upflow_customer
@@ -117,7 +117,7 @@ _UPFLOW_CONTACTS = f"""
         SELECT id AS customer_id, number, account_number, contact_id, place.n AS place,
             ((number * 2 + place.n) * 69069069 + :salt) % 2147483647 AS x
         FROM temp.made_customer CROSS JOIN temp.pool_place AS place ON place.n < 1 + (number * 7 % 16 > 8)
-        WHERE number % {EVERY} <> {ABSENT}
+        WHERE number % {EVERY} <> :absent
     ),
     diced AS MATERIALIZED (SELECT customer_id, number, account_number, contact_id, place, {_DICE} FROM thrown)
     INSERT INTO upflow_contact
@@ -187,6 +187,7 @@ class Derived:
         self._parameters = {
             "org": org,
             "salt": salt % 1_000_003,
+            "absent": -1 if org == "upflow" else ABSENT,  # where Upflow is the billing system, it lacks nobody
             "wrong": int(trouble * 1000),
             "digits": DIGITS,
             "suffixes": SUFFIX,
