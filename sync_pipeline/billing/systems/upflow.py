@@ -1,27 +1,30 @@
 """Customers of Upflow itself: GET /v1/customers, five hundred at a time, all of them at every sync.
 
-`customer_id` is Upflow's externalId, as `receivables` addresses customers by it (`external:{externalId}`); so an
-organization may have Upflow for both. A customer without one has Upflow's own id instead: it is matched like any other,
-but owners, contacts, fields and links are refused for it until it gets an externalId in Upflow. Its own id, its
-externalId and its accountingRef stay in custom_fields under their names; so does each custom field, by its name.
+`customer_id` is the externalId, because the receivables platform addresses customers by it (`external:{externalId}`): so
+an organization can have its customers in Upflow and bring owners, contacts, fields and links to the same ones. A
+customer without externalId has Upflow's own id instead. It is matched like any other, but what is meant for it on the
+platform is set aside (NOT_ON_PLATFORM) until somebody gives it an externalId in Upflow.
 
 † Lists, their order and the keys of a customer are not in Upflow's documents: they were read in code that uses the API.
+No key is known that says a customer is archived, or in which currency its balance is.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, cast
 
+import duckdb
 import requests
 from requests.auth import AuthBase
 
 from sync_pipeline.billing.api import Api, ApiSource, Limits, Record, Refused, key_of
 from sync_pipeline.billing.settings import ApiSettings
-from sync_pipeline.billing.source import Organization
-from sync_pipeline.billing.values import is_blank
+from sync_pipeline.billing.source import Organization, Reading
 from sync_pipeline.errors import DataError, ReconnectError, SyncError, TransientError
 from sync_pipeline.yaml_types.shapes import ApiUrl
 from sync_pipeline.yaml_types.values import Secret
@@ -30,28 +33,46 @@ PAGE_SIZE = 500
 """† The most Upflow gives at once."""
 PER_MINUTE = 600
 """Upflow's own limit."""
-READINGS = 3
-"""As often the list is read when customers come and go meanwhile."""
-STEPS_BACK = 20
+MOST_READINGS = 3
+"""As often the list is read while it changes."""
+MOST_STEPS_BACK = 20
 """As often one reading goes back; whoever deletes faster is waited for."""
+NAMED_IDS = 5
+"""As many ids are named in a message."""
 
 _FIELDS = {
-    "customer_id": ("customer_id",),
-    "display_id": ("display_id",),
+    "upflow_id": ("id",),
+    "external_id": ("externalId",),
+    "accounting_ref": ("accountingRef",),
     "name": ("name",),
-    "currency": ("currency",),  # † no customer is known to have one; its balance then stands without
-    "balance": ("balance",),
-    "parent_id": ("parent_id",),
+    "currency": ("currency",),
+    "cents": ("balance",),
+    "parent_upflow_id": ("parent.id",),
+    "parent_external_id": ("parent.externalId",),
 }
+_CUSTOMER_ID = r"CASE WHEN regexp_matches(external_id, '[^\s\p{Z}\p{Cf}\p{Cc}]') THEN external_id ELSE upflow_id END"
 _EXPRESSIONS = {
-    "customer_id": "customer_id",
-    "display_id": "display_id",
+    "customer_id": _CUSTOMER_ID,
+    "display_id": "accounting_ref",
     "name": "name",
     "currency": "upper(currency)",
-    "balance": "CAST(balance AS DECIMAL(18, 0)) * 0.01",  # cents
+    "balance": "CAST(cents AS DECIMAL(18, 0)) * 0.01",
     "status": "'active'",
-    "parent_id": "parent_id",
+    "parent_id": "coalesce(parent_external_id, parent_upflow_id)",
+    "custom_fields": "json_merge_patch(custom_fields, json_object('id', upflow_id))",  # what finds the customer in Upflow
 }
+_ONCE = f"""(
+    WITH latest AS (
+        SELECT upflow_id AS id, max(CAST(position AS BIGINT)) AS at,
+            arg_max({_CUSTOMER_ID}, CAST(position AS BIGINT)) AS customer_id
+        FROM {{rows}} GROUP BY upflow_id
+    )
+    SELECT each.*, parent.customer_id AS listed_parent
+    FROM {{rows}} AS each
+    JOIN latest ON latest.at = CAST(each.position AS BIGINT)
+    LEFT JOIN latest AS parent ON parent.id = each.parent_upflow_id
+)"""
+"""Every customer as it was read last, with the customer_id of its parent, who may be named only by Upflow's id."""
 
 
 class Settings(ApiSettings):
@@ -60,7 +81,7 @@ class Settings(ApiSettings):
     system: Literal["upflow"]
     """The billing system."""
     api_key: Secret
-    """The API key, named as an environment variable."""
+    """The API key, named as an environment variable; the same as of receivables where that is this Upflow too."""
     api_secret: Secret
     """The API secret, named as an environment variable."""
     url: ApiUrl = "https://api.upflow.io/v1"
@@ -68,7 +89,7 @@ class Settings(ApiSettings):
 
 
 class Upflow(ApiSource):
-    """Has no "changed since", and no customer that is archived; one deleted there is not listed any more."""
+    """Lists customers whole; one deleted there is not listed any more."""
 
     title = "Upflow"
     fields = _FIELDS
@@ -79,8 +100,8 @@ class Upflow(ApiSource):
         """Key and secret, a header each."""
         settings = _settings(org)
         return _Keys(
-            key_of(org, "Upflow", "api_key", settings.api_key),
-            key_of(org, "Upflow", "api_secret", settings.api_secret),
+            key_of(org, self.title, "api_key", settings.api_key),
+            key_of(org, self.title, "api_secret", settings.api_secret),
         )
 
     def limits(self, org: Organization) -> Limits:
@@ -101,31 +122,34 @@ class Upflow(ApiSource):
             next_step=f"{self.new_key.rstrip('.')}, and set {settings.api_key.env} and {settings.api_secret.env}.",
         )
 
-    def pages(self, api: Api, since: datetime | None) -> Iterator[list[dict[str, Any]]]:
-        """Every customer once, as it was when it was first seen.
+    def read(self, org: Organization, folder: Path, since: datetime | None = None) -> Reading:
+        """As any other; two customers with one externalId are refused, because one of them would be lost."""
+        reading = super().read(org, folder, since)
+        own_parent = f"coalesce(listed_parent, {_EXPRESSIONS['parent_id']})"
+        return replace(
+            reading,
+            relation=_ONCE.format(rows=reading.relation),
+            expressions={**reading.expressions, "parent_id": own_parent},
+            check=lambda con: _refuse_shared(con, org),
+        )
 
-        The list is read again while fewer customers were seen than Upflow counts: then its order changed too.
+    def pages(self, api: Api, since: datetime | None) -> Iterator[list[dict[str, Any]]]:
+        """Every page; the list is read again while fewer customers were seen than Upflow counts: they changed places.
+
+        Where a second reading sees the same ones, the list is at rest, and counts somebody twice.
         """
         names = _field_names(api)
-        given: set[str] = set()
-        taken: dict[str, str] = {}
-        for _ in range(READINGS):
-            seen: set[str] = set()
-            counted = 0
-            for customers, total in _windows(api):
-                counted = total
-                ids = [_id_of(api, customer) for customer in customers]
-                seen.update(ids)
-                fresh = []
-                for upflow_id, customer in zip(ids, customers, strict=True):
-                    if upflow_id not in given:
-                        given.add(upflow_id)
-                        fresh.append(_addressable(api, customer, names))
-                        _refuse_shared(api, taken, fresh[-1]["customer_id"], upflow_id)
-                yield fresh
-            if len(seen) >= counted:
+        before: set[int] = set()
+        for _ in range(MOST_READINGS):
+            seen: set[int] = set()
+            counted: int | None = None
+            for customers, counted in _windows(api):
+                seen.update(hash(_id_of(api, customer)) for customer in customers)  # half an id's memory
+                yield [_named(api, customer, names) for customer in customers]
+            if counted is None or len(seen) >= counted or seen == before:
                 return
-        raise _too_restless(api)
+            before = seen
+        raise _restless(api)
 
 
 SOURCE = Upflow()
@@ -143,80 +167,65 @@ class _Keys(AuthBase):
         return request
 
 
-def _windows(api: Api) -> Iterator[tuple[list[dict[str, Any]], int]]:
-    """The list from its beginning to its end, each page beginning with the last customer of the page before.
+def _windows(api: Api) -> Iterator[tuple[list[dict[str, Any]], int | None]]:
+    """The list from its beginning to its end, without who was on the page before, and how many Upflow counts.
 
-    A page that has none of the one before it is not next to it: customers further up were deleted, and those that moved
-    up over the page's beginning would be missed. The reading goes back until two pages meet, at most to the beginning.
+    Each page begins with the last customer of the one before. A page that has nobody of that one is not next to it:
+    customers further up were deleted, and those that moved up over its beginning would be missed. The reading goes back
+    until two pages meet, at most to the beginning.
     """
     offset = steps = 0
     before: set[str] = set()
     while True:
         page, total = _page(api, "/customers", "customers", offset)
         ids = {_id_of(api, customer) for customer in page}
-        if before and offset and not before & ids:
+        meets = not before or not offset or not before.isdisjoint(ids)
+        if meets:
+            yield [customer for customer in page if customer["id"] not in before], total
+            at_end = offset + len(page) >= total if total is not None else ids <= before and len(page) < 2
+            if at_end or not page:
+                return
+        if not meets or ids <= before:  # also new customers further up, or one page again and again
             steps += 1
-            if steps > STEPS_BACK:
-                raise _too_restless(api)
-            offset = max(0, offset - max(len(before) - 1, 1))
-            continue
-        yield page, total
-        if not page or offset + len(page) >= total:
-            return
-        if before and ids <= before:
-            steps += 1  # new customers further up, or the same page again and again
-            if steps > STEPS_BACK:
-                raise DataError(f"{api.where()}: Upflow says there are more customers, but does not give them.")
-        offset += max(len(page) - 1, 1)
-        before = ids
+        if steps > MOST_STEPS_BACK:
+            raise api.strange("gives the same customers on every page") if ids == before else _restless(api)
+        offset = offset + max(len(page) - 1, 1) if meets else max(0, offset - max(len(before) - 1, 1))
+        before = ids if meets else before
 
 
-def _page(api: Api, path: str, items: str, offset: int) -> tuple[list[dict[str, Any]], int]:
-    """A page of a list, and how many the whole list has."""
+def _page(api: Api, path: str, items: str, offset: int) -> tuple[list[dict[str, Any]], int | None]:
+    """A page of a list, and how many the whole list has, where it says so."""
     answer = api.get(path, {"offset": offset, "limit": PAGE_SIZE})
-    total = answer.get("total")
-    if not isinstance(total, int) or isinstance(total, bool):
-        raise api.strange("does not answer with a list of customers")
-    return api.records(answer, items), total
+    found, total = answer.get(items), answer.get("total")
+    if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
+        raise api.strange(f"does not answer to {path} with a list {items}")
+    return found, total if isinstance(total, int) else None
 
 
 def _field_names(api: Api) -> dict[str, str]:
-    """What each custom field of customers is called; one whose name is another's too keeps its id."""
+    """Custom fields of customers: id to name, and to name and id where several have one name."""
     names: dict[str, str] = {}
     offset = 0
     while True:
         page, total = _page(api, "/custom_fields", "customFields", offset)
         for field in page:
-            if field.get("entity") in (None, "CUSTOMER") and isinstance(field.get("name"), str):
+            if str(field.get("entity") or "CUSTOMER").upper() == "CUSTOMER" and isinstance(field.get("name"), str):
                 names[str(field.get("id"))] = field["name"]
         offset += len(page)
-        if not page or offset >= total:
+        if not page or (offset >= total if total is not None else len(page) < PAGE_SIZE):
             break
     often = Counter(names.values())
-    return {field: name for field, name in names.items() if often[name] == 1}
+    return {field: name if often[name] == 1 else f"{name} ({field})" for field, name in names.items()}
 
 
-def _addressable(api: Api, customer: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """The customer with its row's ids, and with custom fields as an object instead of a list of ids and values."""
-    values = customer.get("customFields")
-    if values is None:
-        values = []
+def _named(api: Api, customer: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """The customer with custom fields by name, instead of a list of ids and values."""
+    values = customer.get("customFields") or []
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise api.strange("has custom fields that are no list of ids and values")
-    by_name = {names.get(str(value.get("id")), str(value.get("id"))): value.get("value") for value in values}
-    parent = customer.get("parent")
-    return {
-        **customer,
-        "customFields": by_name,
-        "customer_id": _customer_id(customer),
-        "display_id": customer.get("accountingRef"),
-        "parent_id": _customer_id(parent) if isinstance(parent, dict) else None,
+    return customer | {
+        "customFields": {names.get(str(value.get("id")), str(value.get("id"))): value.get("value") for value in values}
     }
-
-
-def _customer_id(customer: Record) -> Any:
-    external = customer.get("externalId")
-    return customer.get("id") if external is None or is_blank(str(external)) else str(external)
 
 
 def _id_of(api: Api, customer: Record) -> str:
@@ -226,17 +235,21 @@ def _id_of(api: Api, customer: Record) -> str:
     return upflow_id
 
 
-def _refuse_shared(api: Api, taken: dict[str, str], customer_id: str, upflow_id: str) -> None:
-    """Two customers with one externalId would be one row, and one of them lost."""
-    other = taken.setdefault(customer_id, upflow_id)
-    if other != upflow_id:
+def _refuse_shared(con: duckdb.DuckDBPyConnection, org: Organization) -> None:
+    """Raise where customers share a customer_id: they would be one row."""
+    found = con.execute(
+        "SELECT customer_id, list(custom_fields->>'id' ORDER BY custom_fields->>'id') FROM billing_customers"
+        f" GROUP BY customer_id HAVING count(*) > 1 ORDER BY customer_id LIMIT {NAMED_IDS}"
+    ).fetchall()
+    if found:
+        named = "; ".join(f"{shared!r} ({', '.join(ids[:NAMED_IDS])})" for shared, ids in found)
         raise DataError(
-            f"{api.where()}: two customers of Upflow have the same externalId: those with the ids {other} and {upflow_id}.",
-            next_step="Give each its own externalId in Upflow.",
+            f"{org.where('billing')}: several customers of Upflow have the same externalId: {named}.",
+            next_step="Give each an externalId of its own in Upflow; the ids in brackets are Upflow's.",
         )
 
 
-def _too_restless(api: Api) -> TransientError:
+def _restless(api: Api) -> TransientError:
     return TransientError(
         f"{api.where()}: customers came and went in Upflow faster than they could be read.",
         next_step="Try again later.",
