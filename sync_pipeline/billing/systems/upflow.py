@@ -61,18 +61,6 @@ _EXPRESSIONS = {
     "parent_id": "coalesce(parent_external_id, parent_upflow_id)",
     "custom_fields": "json_merge_patch(custom_fields, json_object('id', upflow_id))",  # what finds the customer in Upflow
 }
-_ONCE = f"""(
-    WITH latest AS (
-        SELECT upflow_id AS id, max(CAST(position AS BIGINT)) AS at,
-            arg_max({_CUSTOMER_ID}, CAST(position AS BIGINT)) AS customer_id
-        FROM {{rows}} GROUP BY upflow_id
-    )
-    SELECT each.*, parent.customer_id AS listed_parent
-    FROM {{rows}} AS each
-    JOIN latest ON latest.at = CAST(each.position AS BIGINT)
-    LEFT JOIN latest AS parent ON parent.id = each.parent_upflow_id
-)"""
-"""Every customer as it was read last, with the customer_id of its parent, who may be named only by Upflow's id."""
 
 
 class Settings(ApiSettings):
@@ -128,7 +116,7 @@ class Upflow(ApiSource):
         own_parent = f"coalesce(listed_parent, {_EXPRESSIONS['parent_id']})"
         return replace(
             reading,
-            relation=_ONCE.format(rows=reading.relation),
+            relation=_once(reading.relation),
             expressions={**reading.expressions, "parent_id": own_parent},
             check=lambda con: _refuse_shared(con, org),
         )
@@ -136,18 +124,24 @@ class Upflow(ApiSource):
     def pages(self, api: Api, since: datetime | None) -> Iterator[list[dict[str, Any]]]:
         """Every page; the list is read again while fewer customers were seen than Upflow counts: they changed places.
 
-        Where a second reading sees the same ones, the list is at rest, and counts somebody twice.
+        Where two readings see the same ones the list is at rest, and may count somebody twice.
         """
         names = _field_names(api)
         before: set[int] = set()
         for _ in range(MOST_READINGS):
             seen: set[int] = set()
-            counted: int | None = None
-            for customers, counted in _windows(api):
+            listed, counted = 0, 0
+            for customers, total in _windows(api):
+                listed, counted = listed + len(customers), total or 0
                 seen.update(hash(_id_of(api, customer)) for customer in customers)  # half an id's memory
                 yield [_named(api, customer, names) for customer in customers]
-            if counted is None or len(seen) >= counted or seen == before:
+            if len(seen) >= counted or (seen == before and listed >= counted):
                 return
+            if seen == before:
+                raise DataError(
+                    f"{api.where()}: Upflow counts {counted:,} customers, but lists {len(seen):,}.",
+                    next_step="Try again later; if it stays so, ask Upflow's support.",
+                )
             before = seen
         raise _restless(api)
 
@@ -167,6 +161,20 @@ class _Keys(AuthBase):
         return request
 
 
+def _once(rows: str) -> str:
+    """Every customer as it was read last, with the customer_id of its parent, who may be named only by Upflow's id."""
+    at = "CAST(position AS BIGINT)"
+    return f"""(
+        WITH latest AS (
+            SELECT upflow_id AS id, max({at}) AS at, arg_max({_CUSTOMER_ID}, {at}) AS customer_id
+            FROM {rows} GROUP BY upflow_id
+        )
+        SELECT each.*, parent.customer_id AS listed_parent FROM {rows} AS each
+        JOIN latest ON latest.at = CAST(each.position AS BIGINT)
+        LEFT JOIN latest AS parent ON parent.id = each.parent_upflow_id
+    )"""
+
+
 def _windows(api: Api) -> Iterator[tuple[list[dict[str, Any]], int | None]]:
     """The list from its beginning to its end, without who was on the page before, and how many Upflow counts.
 
@@ -175,22 +183,24 @@ def _windows(api: Api) -> Iterator[tuple[list[dict[str, Any]], int | None]]:
     until two pages meet, at most to the beginning.
     """
     offset = steps = 0
-    before: set[str] = set()
+    before: list[str] = []
     while True:
         page, total = _page(api, "/customers", "customers", offset)
-        ids = {_id_of(api, customer) for customer in page}
-        meets = not before or not offset or not before.isdisjoint(ids)
-        if meets:
-            yield [customer for customer in page if customer["id"] not in before], total
-            at_end = offset + len(page) >= total if total is not None else ids <= before and len(page) < 2
+        ids = [_id_of(api, customer) for customer in page]
+        known = set(before)
+        if not before or not offset or not known.isdisjoint(ids):
+            joined = before != [] and ids[:1] == before[-1:]  # else customers moved down, if it isn't the first page
+            yield page[1:] if joined else [one for one in page if one["id"] not in known], total
+            at_end = (joined and len(page) == 1) or (total is not None and offset + len(page) >= total)
             if at_end or not page:
                 return
-        if not meets or ids <= before:  # also new customers further up, or one page again and again
+            steps += known.issuperset(ids)
+            before, offset = ids, offset + len(page) - 1
+        else:
             steps += 1
+            offset = max(0, offset - max(len(before) - 1, 1))
         if steps > MOST_STEPS_BACK:
-            raise api.strange("gives the same customers on every page") if ids == before else _restless(api)
-        offset = offset + max(len(page) - 1, 1) if meets else max(0, offset - max(len(before) - 1, 1))
-        before = ids if meets else before
+            raise api.strange("gives the same customers on every page") if known == set(ids) else _restless(api)
 
 
 def _page(api: Api, path: str, items: str, offset: int) -> tuple[list[dict[str, Any]], int | None]:
