@@ -193,6 +193,23 @@ def _export_overwrites_nothing(data: dict[str, Any]) -> Iterator[Finding]:
     )
 
 
+def _import_keeps_the_identifier(data: dict[str, Any]) -> Iterator[Finding]:
+    """Where customers are Upflow's, what the sync writes there is what the next one reads."""
+    field = _get(data, "identifier", "billing_field")
+    both = _get(data, "billing", "system") == _get(data, "receivables", "platform") == "upflow"
+    if not both or not isinstance(field, str) or not field.startswith("customFields."):
+        return
+    name = field.removeprefix("customFields.")
+    own = str(_get(data, "identifier", "salesforce_field")).lower()  # brings the value that is there already
+    for source, target in _mapping(data, "import", "account_fields").items():
+        if isinstance(target, str) and target.strip().casefold() == name.strip().casefold() and source.lower() != own:
+            yield (
+                ("import", "account_fields", source),
+                f"it would overwrite {key_text(name)} in Upflow, by which customers are matched "
+                "(identifier.billing_field). Allowed: another field of Upflow.",
+            )
+
+
 def _fields_once(data: dict[str, Any]) -> Iterator[Finding]:
     for at in (("import", "account_fields"), ("import", "contact_fields")):
         fields: dict[str, str] = {}
@@ -226,6 +243,7 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Finding]], ...] = (
     _budget_warns_before_it_stops,
     _normalize,
     _export_overwrites_nothing,
+    _import_keeps_the_identifier,
     _fields_once,
     _contact_fields_need_contacts,
 )

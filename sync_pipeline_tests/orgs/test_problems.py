@@ -14,6 +14,11 @@ BROWSER = {"method": "browser", "client_id": "x"}
 JWT = {"method": "jwt", "client_id": "id", "username": "sync@acme.example", "private_key_file": "key.pem"}
 JWT_ENV = {key: value for key, value in JWT.items() if key != "private_key_file"}
 UPFLOW = {"platform": "upflow", "api_key": {"env": "KEY"}, "api_secret": {"env": "SECRET"}}
+BOTH = {
+    "billing": {"system": "upflow", "api_key": {"env": "KEY"}, "api_secret": {"env": "SECRET"}},
+    "receivables": UPFLOW,
+    "identifier__billing_field": "customFields.CRM id",
+}
 IDS = {"billing_field": "x", "salesforce_field": "Id"}
 
 
@@ -37,7 +42,7 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"scedule": {}}, "scedule", "scedule is no key. Is it schedule? Allowed: name, label, salesforce, billing"),
         ({"timezone": "UTC"}, "timezone", "It belongs under schedule."),
         ({"schedule": {"Time-Zone": "UTC"}}, "Time-Zone", "Is it timezone? Allowed: cron, timezone."),
-        ({"billing__api_key": {"env": "X"}}, "api_key", "api_key is no key under billing. It belongs to stripe."),
+        ({"billing__api_key": {"env": "X"}}, "api_key", "is no key under billing. It belongs to stripe and upflow."),
         ({"salesforce__login__username": "x"}, "username", "It belongs to jwt."),
         ({"name": None}, "salesforce", "name: this key is missing. Short name, in lower-case letters"),
         ({"identifier__billing_field": None}, "identifier", "identifier.billing_field: this key is missing"),
@@ -154,6 +159,7 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"export__portal_link__salesforce_field": "Name"}, "salesforce_field: Name", "kept by Salesforce"),
         ({"imports__account_fields": {"Industry": "A", "industry": "B"}}, "industry", "as one field"),
         ({"imports__account_fields": {"Industry": "Sector", "Type": "sector "}}, "Type", "Industry already goes"),
+        ({**BOTH, "imports__account_fields": {"Type": "crm Id "}}, "Type", "it would overwrite CRM id in Upflow"),
         ({"imports__contacts": False}, "contact_fields", "without contacts they have nowhere to go"),
     ],
 )  # fmt: skip
@@ -211,6 +217,8 @@ def test_a_key_with_nothing_after_it_counts_as_not_written(tmp_path: Path) -> No
     "overrides",
     [
         {"billing": STRIPE},
+        {**BOTH, "imports__account_fields": {"Type": "CRM", "Billing_Id__c": "CRM id"}},
+        {**BOTH, "billing": STRIPE, "imports__account_fields": {"Type": "CRM id"}},
         {"billing": DATABASE},
         {"billing": {**DATABASE, "url": {"env": "X"}, "table": None, "query": "-- all; of them\nSELECT ';' FROM x;\n"}},
         {"billing": {**DATABASE, "table": None, "query": "WITH a AS (SELECT 1) SELECT * FROM a"}},

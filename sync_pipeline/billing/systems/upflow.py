@@ -2,8 +2,8 @@
 
 `customer_id` is the externalId, because the receivables platform addresses customers by it (`external:{externalId}`): so
 an organization can have its customers in Upflow and bring owners, contacts, fields and links to the same ones. A
-customer without externalId has Upflow's own id instead. It is matched like any other, but what is meant for it on the
-platform is set aside (NOT_ON_PLATFORM) until somebody gives it an externalId in Upflow.
+customer without externalId has Upflow's own id instead. It is matched like any other, but the platform does not find it:
+what is meant for it there is set aside or refused, each with its reason, until somebody gives it an externalId in Upflow.
 
 † Lists, their order and the keys of a customer are not in Upflow's documents: they were read in code that uses the API.
 No key is known that says a customer is archived, or in which currency its balance is.
