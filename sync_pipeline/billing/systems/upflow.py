@@ -111,14 +111,14 @@ class Upflow(ApiSource):
         )
 
     def read(self, org: Organization, folder: Path, since: datetime | None = None) -> Reading:
-        """As any other; two customers with one externalId are refused, because one of them would be lost."""
+        """As any other, and parents by the customer_id of their own row."""
         reading = super().read(org, folder, since)
         own_parent = f"coalesce(listed_parent, {_EXPRESSIONS['parent_id']})"
         return replace(
             reading,
-            relation=_once(reading.relation),
+            relation=_with_parents(reading.relation),
             expressions={**reading.expressions, "parent_id": own_parent},
-            check=lambda con: _refuse_shared(con, org),
+            check=lambda con: _require_one_id_each(con, org),
         )
 
     def pages(self, api: Api, since: datetime | None) -> Iterator[list[dict[str, Any]]]:
@@ -161,17 +161,14 @@ class _Keys(AuthBase):
         return request
 
 
-def _once(rows: str) -> str:
-    """Every customer as it was read last, with the customer_id of its parent, who may be named only by Upflow's id."""
+def _with_parents(rows: str) -> str:
+    """The rows, with the customer_id of a parent who is named only by Upflow's own id as `listed_parent`."""
     at = "CAST(position AS BIGINT)"
     return f"""(
-        WITH latest AS (
-            SELECT upflow_id AS id, max({at}) AS at, arg_max({_CUSTOMER_ID}, {at}) AS customer_id
-            FROM {rows} GROUP BY upflow_id
-        )
-        SELECT each.*, parent.customer_id AS listed_parent FROM {rows} AS each
-        JOIN latest ON latest.at = CAST(each.position AS BIGINT)
-        LEFT JOIN latest AS parent ON parent.id = each.parent_upflow_id
+        SELECT each.*, parent.customer_id AS listed_parent FROM {rows} AS each LEFT JOIN (
+            SELECT upflow_id AS id, arg_max({_CUSTOMER_ID}, {at}) AS customer_id FROM {rows}
+            WHERE upflow_id IN (SELECT parent_upflow_id FROM {rows} WHERE parent_external_id IS NULL) GROUP BY upflow_id
+        ) AS parent ON parent.id = each.parent_upflow_id AND each.parent_external_id IS NULL
     )"""
 
 
@@ -245,17 +242,25 @@ def _id_of(api: Api, customer: Record) -> str:
     return upflow_id
 
 
-def _refuse_shared(con: duckdb.DuckDBPyConnection, org: Organization) -> None:
-    """Raise where customers share a customer_id: they would be one row."""
-    found = con.execute(
-        "SELECT customer_id, list(custom_fields->>'id' ORDER BY custom_fields->>'id') FROM billing_customers"
-        f" GROUP BY customer_id HAVING count(*) > 1 ORDER BY customer_id LIMIT {NAMED_IDS}"
+def _require_one_id_each(con: duckdb.DuckDBPyConnection, org: Organization) -> None:
+    """Raise where two customers would be one row, or a customer that was read twice two rows."""
+    each = "SELECT customer_id, custom_fields->>'id' AS id FROM billing_customers"
+    shared = con.execute(
+        f"SELECT customer_id, list(DISTINCT id ORDER BY id) FROM ({each}) GROUP BY customer_id HAVING min(id) <> max(id)"
+        f" ORDER BY customer_id LIMIT {NAMED_IDS}"
     ).fetchall()
-    if found:
-        named = "; ".join(f"{shared!r} ({', '.join(ids[:NAMED_IDS])})" for shared, ids in found)
+    if shared:
+        named = "; ".join(f"{external!r} ({', '.join(ids[:NAMED_IDS])})" for external, ids in shared)
         raise DataError(
             f"{org.where('billing')}: several customers of Upflow have the same externalId: {named}.",
             next_step="Give each an externalId of its own in Upflow; the ids in brackets are Upflow's.",
+        )
+    if con.execute(
+        f"SELECT id FROM ({each}) GROUP BY id HAVING min(customer_id) <> max(customer_id) LIMIT 1"
+    ).fetchone():
+        raise TransientError(
+            f"{org.where('billing')}: a customer of Upflow got another externalId while the list was read.",
+            next_step="Try again later.",
         )
 
 

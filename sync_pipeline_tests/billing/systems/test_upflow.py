@@ -178,18 +178,25 @@ def test_new_customers_at_the_beginning(org: Make, server: Server, read: Read) -
     assert sorted(found) == sorted(one["externalId"] for one in customers), "fewer than the total: read again"
 
 
-def test_a_customer_that_changes_while_it_is_read_is_one(org: Make, server: Server, read: Read) -> None:
-    """Moved to the front, with another externalId: it comes on both readings, and the later one counts."""
+@pytest.mark.parametrize("changes", [{"name": "New"}, {"externalId": "NEW"}])
+def test_a_customer_that_changes_while_it_is_read(
+    *, org: Make, server: Server, con: duckdb.DuckDBPyConnection, changes: dict[str, str]
+) -> None:
+    """Another one moves to the front meanwhile, so all are read a second time, and the later counts."""
     customers = [customer(n) for n in range(1200)]
 
     def change(offset: int) -> None:
         if offset == 0 and customers[0]["id"] == "u-00000":
-            customers[499] |= {"externalId": "NEW"}
+            customers[300] |= changes
             customers.insert(0, customers.pop(1100))
 
     serve(server, customers, between=change)
-    found = [row[0] for row in read(org())]
-    assert sorted(found) == sorted(one["externalId"] for one in customers)
+    if "externalId" in changes:
+        with pytest.raises(TransientError, match="another externalId while the list was read"):
+            load_customers(con, org())
+    assert load_customers(con, org()) == 1200
+    found = con.execute("SELECT customer_id, name FROM billing_customers ORDER BY ALL").fetchall()
+    assert found == sorted((one["externalId"], one["name"]) for one in customers)
 
 
 def test_a_list_that_never_rests(org: Make, server: Server, read: Read) -> None:
