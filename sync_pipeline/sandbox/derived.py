@@ -16,6 +16,8 @@ from sync_pipeline.sandbox.pools import COUNTRY_CODES, DAYS, DEPARTMENTS, Pools
 MOST_CONTACTS = 4
 ABSENT, NO_PORTAL, EVERY = 5, 11, 397
 """Of every 397 customers the fifth is not in Upflow, and the eleventh has portal access switched off."""
+CHILD = 23
+"""One of so many customers has the one before as its parent."""
 
 _POSITIONS = ("ACCOUNTING", "PAYER", "PURCHASER", "SALES", None)
 _REGIONS = ("North", 'South "B"', "West, far", "East")
@@ -102,7 +104,10 @@ _UPFLOW_CUSTOMERS = f"""
         CASE WHEN f % 5 = 0 THEN (SELECT manager.id FROM temp.pool_manager AS manager WHERE manager.n = d % 3) END,
         CASE WHEN d % 4 > 0 THEN 'plan-' || d % 4 END,
         address.text,
-        NULL,
+        CASE WHEN number % {CHILD} = 0 THEN (
+            SELECT json_object('id', parent.id, 'externalId', parent.external_id)
+            FROM temp.made_customer AS parent WHERE parent.number = diced.number - 1 AND parent.number % {EVERY} <> :absent
+        ) END,
         CASE WHEN e % 7 = 0 THEN '{{"card": true, "directDebit": false}}' END,
         CASE WHEN d % 2 THEN region.text ELSE '[]' END,
         max(0, minor_units),
@@ -187,7 +192,7 @@ class Derived:
         self._parameters = {
             "org": org,
             "salt": salt % 1_000_003,
-            "absent": -1 if org == "upflow" else ABSENT,  # where Upflow is the billing system, it lacks nobody
+            "absent": -1 if org == "upflow" else ABSENT,  # it lacks nobody where it is the billing system
             "wrong": int(trouble * 1000),
             "digits": DIGITS,
             "suffixes": SUFFIX,
@@ -247,7 +252,8 @@ class Derived:
             "position": ("text", [(text,) for text in _POSITIONS]),
         }
         self._db.execute("DROP TABLE IF EXISTS temp.made_customer")
-        self._db.execute(f"CREATE TEMP TABLE made_customer ({', '.join(MadeCustomer._fields)})")
+        number, *others = MadeCustomer._fields
+        self._db.execute(f"CREATE TEMP TABLE made_customer ({number} INTEGER PRIMARY KEY, {', '.join(others)})")
         for name, (columns, rows) in tables.items():
             self._db.execute(f"DROP TABLE IF EXISTS temp.pool_{name}")
             self._db.execute(f"CREATE TEMP TABLE pool_{name} (n INTEGER PRIMARY KEY{columns and ', ' + columns})")

@@ -315,6 +315,9 @@ def test_every_customer_of_the_sandbox(
     count = load_customers(con, org(field, ca_file=world["ca_file"], **login))
     with world.truth["upflow"].open(newline="") as file:
         truth = {row["record_id"] for row in csv.DictReader(file) if row["side"] == "billing"}
+    parents = con.execute("SELECT parent_id FROM billing_customers WHERE parent_id IS NOT NULL").fetchall()
+    assert len(parents) > 5
+    assert {parent for (parent,) in parents} <= truth
     found = con.execute("SELECT customer_id, identifier, custom_fields FROM billing_customers").fetchall()
     assert {row[0] for row in found} == truth
     assert count == len(truth)
