@@ -141,7 +141,8 @@ def _choices(details: ErrorDetails) -> list[str]:
 
 def _missing(loc: tuple[str | int, ...], path: Path, tree: Tree) -> str:
     model = _places().models[loc[:-1]]
-    meaning = next(info.description for name, info in model.model_fields.items() if loc[-1] in (info.alias, name))
+    infos = (info for name, info in model.model_fields.items() if loc[-1] in (info.alias, name))
+    meaning = " ".join((next(infos).description or "").split())  # a docstring may have several lines
     if path in tree.lines:
         return f"nothing is written after the colon, and it can't be left out. {meaning}"
     return f"this key is missing. {meaning}"

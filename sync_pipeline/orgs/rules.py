@@ -97,8 +97,8 @@ def _file_has_a_format(data: dict[str, Any]) -> Iterator[Finding]:
     chosen = given or format_of(str(path))
     if chosen is None:
         yield (
-            ("billing", "path"),
-            f"its ending does not say how the file is written. Add format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]} "
+            ("billing", "format"),
+            f"this key is missing: the path's ending does not say how the file is written. Allowed: {', '.join(FORMATS)} "
             f"(endings that say it: {', '.join(ENDINGS)}).",
         )
     for key in ("encoding", "delimiter") if chosen in ("parquet", "jsonl") else ():

@@ -105,8 +105,8 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         # Addresses
         ({"salesforce__domain": "${DOMAIN}"}, "domain", "Write {env: DOMAIN} instead"),
         ({"billing__path": "$CSV"}, "path", "Write {env: CSV} instead"),
-        ({"billing__path": "customers"}, "path", "does not say how the file is written. Add format: csv, parquet or jsonl"),
-        ({"billing__path": "customers.json"}, "path", "endings that say it: .csv, .tsv, .txt, .parquet, .jsonl, .ndjson"),
+        ({"billing__path": "customers"}, "billing", "billing.format: this key is missing: the path's ending does not say"),
+        ({"billing__path": "customers.json"}, "billing", "Allowed: csv, parquet, jsonl (endings that say it: .csv, .tsv,"),
         ({"billing__path": "ftp://host/c.csv"}, "path", "files are not read from ftp://. Allowed: a path, s3://"),
         ({"billing__path": "s3://bucket"}, "path", "names no file"),
         ({"billing__path": "http://host.example/c.csv"}, "path", "would send customers unencrypted"),
