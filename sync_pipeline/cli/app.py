@@ -62,6 +62,17 @@ def orgs(json: Json = False) -> None:
 
 
 @app.command()
+def init(
+    organization: Annotated[str, typer.Argument(help="Name of the new organization.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask, and print the file; write nothing.")] = False,
+) -> None:
+    """Ask for what a new organization needs, and write its YAML file."""
+    from sync_pipeline.cli.init import init as ask_and_write
+
+    raise typer.Exit(ask_and_write(organization, dry_run=dry_run))
+
+
+@app.command()
 def connect(
     organization: Annotated[str, typer.Argument(help="Name of the organization.")],
     no_browser: Annotated[

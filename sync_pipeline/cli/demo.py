@@ -81,7 +81,8 @@ def _look_next(folder: Path) -> None:
         "  make ui     the graph, its checks and these runs in the Dagster UI (starts the sandbox again)\n"
         f"  {shown}/warehouse/demo_stripe.duckdb   the tables; account_mapping has a verdict and a reason for every record\n"
         f"  {shown}/sandbox/   what the stand-ins hold, and the troubles that were planted (truth)\n"
-        "  config/demo/   the three YAML files; config/demo_billing/ one for each further billing system",
+        "  config/demo/   the three YAML files; config/demo_billing/ one for each further billing system\n"
+        "  sync-pipeline init acme   asks its way to a YAML file of your own",
         markup=False,
     )
 

@@ -52,7 +52,8 @@ def show(*, as_json: bool) -> int:
 def _print(rows: list[dict[str, str]], loaded: Loaded) -> None:
     if not rows:
         out.print(
-            f"No organizations in {config_dir()}. Copy config/orgs/_example.yaml there and fill it in.", markup=False
+            f"No organizations in {config_dir()}. Run `sync-pipeline init NAME`, or copy config/orgs/_example.yaml there.",
+            markup=False,
         )
         return
     table = Table(header_style="bold", pad_edge=False)

@@ -1,6 +1,6 @@
 """Organizations in YAML: one file each, checked whole, every problem with its file and line."""
 
-from sync_pipeline.orgs.loader import Loaded, load_organizations
+from sync_pipeline.orgs.loader import Loaded, findings_of, load_organizations, read_organization
 from sync_pipeline.orgs.models import Organization, Schedule
 from sync_pipeline.orgs.problems import Problem
 from sync_pipeline.orgs.schema import json_schema
@@ -16,8 +16,10 @@ __all__ = [
     "Problem",
     "Schedule",
     "api_url",
+    "findings_of",
     "json_schema",
     "load_organizations",
+    "read_organization",
     "salesforce_base_url",
     "text",
     "unset_variables",

@@ -82,6 +82,19 @@ def load_organizations(folder: Path) -> Loaded:
     return _sorted_out(files)
 
 
+def read_organization(text: str, path: Path) -> tuple[Organization | None, list[Finding]]:
+    """An organization from a file's text before it is written, and every finding; None where a model has one."""
+    file = _File(path, read_tree(text))
+    problems: list[Finding] = [((), message) for _, message in file.tree.problems]
+    findings = [*problems, *_findings(file)]
+    return file.organization, findings
+
+
+def findings_of(data: dict[str, Any]) -> list[Finding]:
+    """Every finding of what a file shall say, also while it is not whole."""
+    return list(_findings(_File(Path(), Tree(data))))
+
+
 def _read_file(path: Path) -> _File:
     file = _File(path)
     text = _text(file)

@@ -111,7 +111,7 @@ class Identifier(Section):
     """The value that a customer and its account share."""
 
     billing_field: str = Field(min_length=1, examples=["metadata.salesforce_account_id", "customer_id"])
-    """Field of the billing system: metadata.salesforce_id, id, or a column's name."""
+    """Field of the billing system: metadata.salesforce_id, a column's name. `sync-pipeline billing fields ORG` lists them."""
     salesforce_field: SalesforceField
     """Id, or the API name of an Account field of type string, textarea or reference."""
     normalize: list[Rule] = Field(default_factory=list, json_schema_extra={"uniqueItems": True})
