@@ -212,7 +212,7 @@ class Zuora(ApiSource):
         for retry in range(http.RETRIES + 1):
             try:
                 answer = api.get("/object-query/accounts", asked)
-                if answer.get("success") is False:
+                if answer.get("success") is False or ("data" not in answer and _reasons(answer)):
                     raise Refused(200, answer)
             except Refused as refused:
                 tried_already = refused.status in http.RETRIED_STATUSES

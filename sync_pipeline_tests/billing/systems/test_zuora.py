@@ -337,6 +337,7 @@ def test_a_token_that_is_always_refused(org: Make, zuora: Zuora, read: Read) -> 
             "a role that may read accounts, and check entity_id",
         ),
         (refused(50000027, "Invalid sort", 400), ConfigurationError, r"Invalid sort \(50000027\) \(HTTP 400\)"),
+        (said({"code": 50000040, "message": "Not found"}), ConfigurationError, r"Not found \(50000040\) \(HTTP 200\)"),
         (refused("x", "Strange"), ConfigurationError, r"refuses to list customers: Strange \(x\) \(HTTP 200\)"),
         (said({"success": False, "reasons": "none"}), ConfigurationError, r"no reason given \(HTTP 200\)"),
         ((404, {}, b"<html>"), ConfigurationError, r"no reason given \(HTTP 404\).*section billing"),
