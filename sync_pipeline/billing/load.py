@@ -141,10 +141,14 @@ def _replace(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading
             reading.check(con)
             _refuse_blank_ids(con, org, reading)
             if _repeated(con):
-                if not reading.latest_wins:
+                if reading.latest_wins:
+                    # Not by row_number(): sorting whole rows, custom fields and all, takes more memory than there is.
+                    latest = f"SELECT customer_id, max(position) AS position FROM ({customers}) GROUP BY customer_id"
+                    only = f"FROM ({customers}) SEMI JOIN ({latest}) USING (customer_id, position)"
+                else:
                     _refuse_differing(con, org, reading)
-                latest = "row_number() OVER (PARTITION BY customer_id ORDER BY position DESC) = 1"
-                count = replace_table(con, BILLING_CUSTOMERS, f"FROM ({customers}) QUALIFY {latest}", params)
+                    only = f"FROM ({customers}) QUALIFY row_number() OVER (PARTITION BY customer_id) = 1"
+                count = replace_table(con, BILLING_CUSTOMERS, only, params)
         except duckdb.ConversionException:
             raise DataError(
                 f"{org.where('billing')}: {title(org)} delivered a number or a time that is none."

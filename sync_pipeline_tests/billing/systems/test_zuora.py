@@ -426,3 +426,17 @@ def test_no_page_where_none_is_known_and_the_stand_in_s_own(org: Make, zuora: Zu
 def test_nobody_there(org: Make, read: Read) -> None:
     with pytest.raises(SyncError, match="Zuora"):
         read(org(url="http://127.0.0.1:9"))
+
+
+def test_one_of_many_wide_accounts_that_changed_meanwhile_takes_no_more_memory(
+    org: Make, con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """30 MB of them: what the plain read needs beyond that is DuckDB's own. Sorting them whole took 20 MB more."""
+    monkeypatch.setattr("sync_pipeline.warehouse.load.PASSING_MEMORY", "135MB")
+    con.execute("SET threads = 2")
+    many = [account(number, notes=f"{number}".rjust(10) * 100) for number in range(30_000)]
+    monkeypatch.setattr(type(SOURCE), "pages", lambda self, api, since: iter([many, [account(1, name="changed")]]))
+    assert load_customers(con, org()) == 30_000
+    assert con.execute("SELECT customer_id FROM billing_customers WHERE name = 'changed'").fetchall() == [
+        (account(1)["id"],)
+    ]
