@@ -55,7 +55,6 @@ _EACH = (
     " lambda one: trim(one))"
 )
 _EMAILS = f"nullif(list_filter({_EACH}, lambda one, nth: one <> '' AND list_position({_EACH}, one) = nth), [])"
-_KIND = "lower(json_extract_string(custom_fields, '$.CustomerType__NS'))"  # Zuora knows it only from NetSuite
 
 
 class ZuoraLogin(ClientLogin):
@@ -104,7 +103,6 @@ class Zuora(ApiSource):
         "customer_id": "customer_id",
         "display_id": "display_id",
         "name": "name",
-        "is_individual": f"CASE {_KIND} WHEN 'individual' THEN true WHEN 'company' THEN false END",
         "emails": _EMAILS,
         "primary_email": f"({_EMAILS})[1]",
         "currency": "upper(currency)",

@@ -173,7 +173,7 @@ def test_an_account_becomes_a_row(org: Make, zuora: Zuora, con: duckdb.DuckDBPyC
         createdDate="2024-11-10T17:35:45-08:00",
         **own,
     )
-    rest = [account(2, name=None, balance=0.1, currency="JPY", CustomerType__NS="Individual", billTo={"city": "Rom"})]
+    rest = [account(2, name=None, balance=0.1, currency="JPY", billTo={"city": "Rom"})]
     rest += [account(3, status="Canceled", billTo=None, additionalEmailAddresses="b@x.com", balance=9999999999999.99)]
     rest += [account(4, status="Draft"), account(5, name=7, accountNumber=42, balance="12.50")]
     rest += [dict.fromkeys(full) | {"id": "nulls"}]
@@ -186,11 +186,11 @@ def test_an_account_becomes_a_row(org: Make, zuora: Zuora, con: duckdb.DuckDBPyC
     ).fetchall()
     everywhere = ["a@x.com", "p@x.com", "b@x.com", "c@x.com"]
     assert one[:14] == (
-        *("0011", "A00000001", "Ada & Söhne 🦆", None, False, everywhere, "a@x.com", "NZD", "-760.100000", "active"),
+        *("0011", "A00000001", "Ada & Söhne 🦆", None, None, everywhere, "a@x.com", "NZD", "-760.100000", "active"),
         *(account(2)["id"], None, "2024-11-11 01:35:45", "2025-03-21 10:24:15"),
     )
     assert json.loads(one[14]) == {"crmId": "0011", "billTo": contact} | own
-    assert two[2:9] == (None, None, True, None, None, "JPY", "0.100000")
+    assert two[2:9] == (None, None, None, None, None, "JPY", "0.100000")
     assert three[4:10] == (None, ["b@x.com"], "b@x.com", None, "9999999999999.990000", "archived")
     assert four[9] == "active"
     assert (five[1], five[2], five[8]) == ("42", "7", "12.500000")
