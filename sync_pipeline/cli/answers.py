@@ -109,8 +109,11 @@ class Answers:
             elif key in self._at(at):
                 if kind_of(info) == "choice":  # so far only which one
                     self.key(here)
-            elif info.is_required() or self.wrong(here):
+            elif info.is_required():
                 self.key(here)
+        for key in keys:  # a key that another's answer has made needed
+            if key not in {*self._at(at), *others} and self.wrong((*at, key)):
+                self.key((*at, key))
         self._options(at, {key: info for key, info in keys.items() if key not in {*self._at(at), *others}})
 
     def _options(self, at: Keys, options: dict[str, FieldInfo]) -> None:

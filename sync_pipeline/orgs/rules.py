@@ -106,6 +106,17 @@ def _file_has_a_format(data: dict[str, Any]) -> Iterator[Finding]:
             yield ("billing", key), f"only a CSV file has one, and this one is {chosen}. Take it out."
 
 
+def _xero_names_its_organisation(data: dict[str, Any]) -> Iterator[Finding]:
+    billing = _mapping(data, "billing")
+    by_server = _get(billing, "login", "method") == "client_credentials"
+    if billing.get("system") == "xero" and by_server and billing.get("tenant_id") is None:
+        yield (
+            ("billing", "tenant_id"),
+            "this key is missing: nobody chooses Xero's organisation where a server logs in. "
+            "GET https://api.xero.com/connections lists the tenantId.",
+        )
+
+
 def _is_address(path: str) -> bool:
     try:
         without_secret(path)
@@ -238,6 +249,7 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Finding]], ...] = (
     _servers_log_in_at_my_domain,
     _one_of_query_and_table,
     _file_has_a_format,
+    _xero_names_its_organisation,
     _env_is_a_name,
     _links_are_renewed_in_time,
     _budget_warns_before_it_stops,

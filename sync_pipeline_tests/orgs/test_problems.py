@@ -14,6 +14,10 @@ BROWSER = {"method": "browser", "client_id": "x"}
 JWT = {"method": "jwt", "client_id": "id", "username": "sync@acme.example", "private_key_file": "key.pem"}
 JWT_ENV = {key: value for key, value in JWT.items() if key != "private_key_file"}
 UPFLOW = {"platform": "upflow", "api_key": {"env": "KEY"}, "api_secret": {"env": "SECRET"}}
+XERO = {
+    "system": "xero",
+    "login": {"method": "client_credentials", "client_id": "x", "client_secret": {"env": "SECRET"}},
+}
 BOTH = {
     "billing": {"system": "upflow", "api_key": {"env": "KEY"}, "api_secret": {"env": "SECRET"}},
     "receivables": UPFLOW,
@@ -113,6 +117,7 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"billing__path": "https://h.example/c.csv?sig=hunter2"}, "path", "holds a signature or a login"),
         ({"billing__path": "https://u:hunter2@h.example/c.csv"}, "path", "holds a signature or a login"),
         ({"billing__path": "s3://key:hunter2@bucket/c.csv"}, "path", "Put the whole address into an environment variable"),
+        ({"billing": XERO}, "billing", "billing.tenant_id: this key is missing: nobody chooses Xero's organisation"),
         ({"billing__format": "xlsx"}, "format", "csv, parquet, jsonl"),
         ({"billing__path": "c.parquet", "billing__encoding": "cp1252"}, "encoding", "only a CSV file has one"),
         ({"billing__format": "jsonl", "billing__delimiter": ";"}, "delimiter", "and this one is jsonl. Take it out"),

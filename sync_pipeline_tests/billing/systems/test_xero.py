@@ -353,12 +353,6 @@ def test_a_tenant_that_is_not_this_login_s(org: Make, xero: Xero, read: Read) ->
         read(org())
 
 
-def test_a_missing_tenant(org: Make, xero: Xero, read: Read) -> None:
-    with pytest.raises(ConfigurationError, match=r"acme\.yaml:\d+: tenant_id is missing.*api\.xero\.com/connections"):
-        read(org(tenant_id=None))
-    assert xero.server.asked == []
-
-
 def test_a_refused_request(org: Make, xero: Xero, read: Read) -> None:
     wrong = {"ErrorNumber": 16, "Type": "QueryParseException", "Message": "No property or field 'x' exists"}
     xero.server.at[CONTACTS] = [said(wrong, 400)]
