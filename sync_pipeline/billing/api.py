@@ -330,12 +330,12 @@ class KeyAuth(AuthBase):
 
     Args:
         value: what the header says, e.g. `Bearer rk_live_...`.
-        secret: the part of it that must not be shown.
+        secrets: what of it must not be shown, in every form that an answer might repeat.
     """
 
-    def __init__(self, value: str, secret: str, header: str = "Authorization") -> None:
+    def __init__(self, value: str, *secrets: str, header: str = "Authorization") -> None:
         self._header, self._value = header, value
-        self.secrets = (secret,)
+        self.secrets = secrets
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the header."""

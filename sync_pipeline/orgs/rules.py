@@ -23,6 +23,8 @@ SYNCED = frozenset(
 _LOGIN: Path = ("salesforce", "login")
 _KEY_LOGINS: dict[Path, str] = {_LOGIN: "jwt", ("billing", "login"): "certificate"}
 """Where a login stands, and the method that signs with a private key."""
+_ONE_OF = {"database": ("query", "table"), "chargebee": ("site", "url")}
+"""Billing systems with two keys of which exactly one is given."""
 _REPLACE = "If the file has left this machine, have the secret replaced."
 
 
@@ -83,9 +85,10 @@ def _servers_log_in_at_my_domain(data: dict[str, Any]) -> Iterator[Finding]:
         yield path, str(error)
 
 
-def _one_of_query_and_table(data: dict[str, Any]) -> Iterator[Finding]:
-    if _get(data, "billing", "system") == "database":
-        yield from _exactly_one(data, ("billing",), "query", "table")
+def _one_of_two_keys_of_billing(data: dict[str, Any]) -> Iterator[Finding]:
+    for system, pair in _ONE_OF.items():
+        if _get(data, "billing", "system") == system:
+            yield from _exactly_one(data, ("billing",), *pair)
 
 
 def _file_has_a_format(data: dict[str, Any]) -> Iterator[Finding]:
@@ -247,7 +250,7 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Finding]], ...] = (
     _one_private_key,
     _private_key_file_is_a_path,
     _servers_log_in_at_my_domain,
-    _one_of_query_and_table,
+    _one_of_two_keys_of_billing,
     _file_has_a_format,
     _xero_names_its_organisation,
     _env_is_a_name,
