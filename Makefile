@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 NODE := $(VENV)/node
 CLIENTS := sync_pipeline_tests/sandbox/salesforce/clients
+vpath %.txt $(CLIENTS) sync_pipeline_tests/sandbox/billings/clients
 # Compiled files beside the environment, so that a run leaves nothing among the sources.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
@@ -56,10 +57,10 @@ $(NODE)/installed: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
 	@cd $(NODE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-python-clients: $(VENV)/sf-toolkit/installed $(VENV)/airbyte/installed ## sf-toolkit and Airbyte's source, likewise (400 MB)
+python-clients: $(VENV)/sf-toolkit/installed $(VENV)/airbyte/installed $(VENV)/chargebee/installed ## sf-toolkit, Airbyte's source, Chargebee's SDK, likewise (400 MB)
 
 # Each in an environment of its own: what they need contradicts what this project needs.
-$(VENV)/%/installed: $(CLIENTS)/%.txt
+$(VENV)/%/installed: %.txt
 	@echo "Installing $* into $(@D) ..."
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<

@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from sync_pipeline_tests.paths import PROJECT
+from sync_pipeline_tests.python_clients import run
 from sync_pipeline_tests.sandbox.salesforce import world
-from sync_pipeline_tests.sandbox.salesforce.clients.conftest import SECONDS, StandIn
+from sync_pipeline_tests.sandbox.salesforce.clients.conftest import StandIn
 from sync_pipeline_tests.sandbox.salesforce.world import ACME, BETA, DELETED, GAMMA, LOSER
 
-
-def run(environment: str, script: str, home: Path, ca_file: Path, *arguments: str) -> list[str]:
-    """Lines that a script prints which runs in an environment of `make python-clients`; skips where there is none."""
-    folder = PROJECT / ".venv" / environment
-    if not (folder / "installed").exists():
-        pytest.skip(f"{environment} is not installed: run `make python-clients`")
-    trust = {"SSL_CERT_FILE": str(ca_file), "REQUESTS_CA_BUNDLE": str(ca_file)}
-    done = subprocess.run(
-        [str(folder / "bin" / "python"), str(Path(__file__).with_name(script)), *arguments],
-        env={"HOME": str(home), **trust},
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout.splitlines()
+HERE = Path(__file__).parent
 
 
 def test_sf_toolkit(stand_in: StandIn, tmp_path: Path) -> None:
-    (line,) = run("sf-toolkit", "sf_toolkit_calls.py", tmp_path, stand_in.ca_file, stand_in.https, world.TOKEN)
+    (line,) = run("sf-toolkit", HERE / "sf_toolkit_calls.py", tmp_path, stand_in.ca_file, stand_in.https, world.TOKEN)
     seen: dict[str, Any] = json.loads(line)
     assert "Portal_Link__c" in seen.pop("fields")
     assert seen == {
@@ -99,7 +79,7 @@ def test_airbytes_source(stand_in: StandIn, tmp_path: Path) -> None:
     for name, content in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
         arguments += [f"--{name}", f"{name}.json"]
-    lines = run("airbyte", "airbyte_source.py", tmp_path, stand_in.ca_file, stand_in.https, "read", *arguments)
+    lines = run("airbyte", HERE / "airbyte_source.py", tmp_path, stand_in.ca_file, stand_in.https, "read", *arguments)
     messages = [json.loads(line) for line in lines]
     records = [message["record"] for message in messages if message["type"] == "RECORD"]
     accounts = {r["data"]["Id"]: r["data"] for r in records if r["stream"] == "Account"}
