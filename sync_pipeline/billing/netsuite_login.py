@@ -41,7 +41,7 @@ _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 class CertificateLogin(Section):
     """A server logs in by a token signed with a private key, whose certificate is mapped to a user and role."""
 
-    model_config = one_of("private_key", "private_key_file")
+    model_config = one_of("private_key_file", "private_key")
 
     method: Literal["certificate"]
     """How the sync logs in."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from pydantic import Field
 
 from sync_pipeline.yaml_types.shapes import ApiUrl
@@ -13,6 +16,15 @@ class BillingSettings(Section):
 
     system: str
     """The billing system."""
+
+    @classmethod
+    def findings(cls, section: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+        """What is wrong with keys that are right one by one: a key's path below `billing`, and a sentence.
+
+        Args:
+            section: `billing` as plain data, whatever else is wrong with it.
+        """
+        return iter(())
 
 
 class ApiSettings(BillingSettings):

@@ -54,7 +54,7 @@ class ClientCredentials(Section):
 class JwtBearer(Section):
     """A server logs in as one user by a signed token; the app holds the certificate."""
 
-    model_config = one_of("private_key", "private_key_file")
+    model_config = one_of("private_key_file", "private_key")
 
     method: Literal["jwt"]
     """How the sync logs in."""

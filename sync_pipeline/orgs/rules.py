@@ -10,10 +10,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sync_pipeline.orgs.models import ApiBudget, PortalLinkLife
+from pydantic import BaseModel
+
+from sync_pipeline.billing.systems import settings
+from sync_pipeline.orgs.models import ApiBudget, Organization, PortalLinkLife
+from sync_pipeline.orgs.sections import alternatives, choices_of, keys_of, kind_of, models_of, words_of
 from sync_pipeline.orgs.tree import Finding, Path, dotted, key_text
 from sync_pipeline.yaml_types.domain import salesforce_base_url
-from sync_pipeline.yaml_types.files import ENDINGS, FORMATS, format_of, without_secret
 
 SYNCED = frozenset(
     "id name ownerid parentid isdeleted masterrecordid createddate lastmodifieddate systemmodstamp".split()  # noqa: SIM905
@@ -23,8 +26,6 @@ SYNCED = frozenset(
 _LOGIN: Path = ("salesforce", "login")
 _KEY_LOGINS: dict[Path, str] = {_LOGIN: "jwt", ("billing", "login"): "certificate"}
 """Where a login stands, and the method that signs with a private key."""
-_ONE_OF = {"database": ("query", "table"), "chargebee": ("site", "url")}
-"""Billing systems with two keys of which exactly one is given."""
 _REPLACE = "If the file has left this machine, have the secret replaced."
 
 
@@ -46,18 +47,36 @@ def _mapping(data: object, *path: str | int) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _exactly_one(data: dict[str, Any], at: Path, one: str, other: str) -> Iterator[Finding]:
-    given = [key for key in (one, other) if _get(data, *at, key) is not None]
-    if len(given) == 2:
-        yield (*at, other), f"{one} and {other} can't both be given. Keep one of them."
-    if not given:
-        yield at, f"{one} is missing, or {other} instead of it."
+def _exactly_one(data: dict[str, Any]) -> Iterator[Finding]:
+    """Keys of which exactly one is written, as the model of their section declares them (`values.one_of`)."""
+    for at, model, section in _sections(Organization, data, ()):
+        keys = alternatives(model)
+        given = [key for key in keys if section.get(key) is not None]
+        yield from (((*at, key), f"{given[0]} and {key} can't both be given. Keep one of them.") for key in given[1:])
+        if keys and not given:
+            yield at, f"{keys[0]} is missing, or {' or '.join(keys[1:])} instead of it."
 
 
-def _one_private_key(data: dict[str, Any]) -> Iterator[Finding]:
-    for at, method in _KEY_LOGINS.items():
-        if _get(data, *at, "method") == method:
-            yield from _exactly_one(data, at, "private_key_file", "private_key")
+def _sections(model: type[BaseModel], data: dict[str, Any], at: Path) -> Iterator[tuple[Path, type[BaseModel], Any]]:
+    """Every section that can be told, with its model."""
+    yield at, model, data
+    for key, info in keys_of(model).items():
+        inner = data.get(key)
+        if not isinstance(inner, dict):
+            continue
+        kind = kind_of(info)
+        found = choices_of(info).get(str(inner.get(str(info.discriminator)))) if kind == "choice" else None
+        if found or kind == "section":
+            yield from _sections(found or models_of(info)[0], inner, (*at, key))
+
+
+def _billing_as_its_system_wants_it(data: dict[str, Any]) -> Iterator[Finding]:
+    """What only the billing system's own module knows."""
+    section = _mapping(data, "billing")
+    for model in settings():
+        if section.get("system") in words_of(model.model_fields["system"]):
+            for path, sentence in model.findings(section):
+                yield ("billing", *path), sentence
 
 
 def _private_key_file_is_a_path(data: dict[str, Any]) -> Iterator[Finding]:
@@ -83,49 +102,6 @@ def _servers_log_in_at_my_domain(data: dict[str, Any]) -> Iterator[Finding]:
         salesforce_base_url(domain)
     except ValueError as error:
         yield path, str(error)
-
-
-def _one_of_two_keys_of_billing(data: dict[str, Any]) -> Iterator[Finding]:
-    for system, pair in _ONE_OF.items():
-        if _get(data, "billing", "system") == system:
-            yield from _exactly_one(data, ("billing",), *pair)
-
-
-def _file_has_a_format(data: dict[str, Any]) -> Iterator[Finding]:
-    path, given = _get(data, "billing", "path"), _get(data, "billing", "format")
-    if _get(data, "billing", "system") != "file" or not (given in FORMATS or (given is None and isinstance(path, str))):
-        return
-    if isinstance(path, str) and not _is_address(path):
-        return  # the models say so
-    chosen = given or format_of(str(path))
-    if chosen is None:
-        yield (
-            ("billing", "format"),
-            f"this key is missing: the path's ending does not say how the file is written. Allowed: {', '.join(FORMATS)} "
-            f"(endings that say it: {', '.join(ENDINGS)}).",
-        )
-    for key in ("encoding", "delimiter") if chosen in ("parquet", "jsonl") else ():
-        if _get(data, "billing", key) is not None:
-            yield ("billing", key), f"only a CSV file has one, and this one is {chosen}. Take it out."
-
-
-def _xero_names_its_organisation(data: dict[str, Any]) -> Iterator[Finding]:
-    billing = _mapping(data, "billing")
-    by_server = _get(billing, "login", "method") == "client_credentials"
-    if billing.get("system") == "xero" and by_server and billing.get("tenant_id") is None:
-        yield (
-            ("billing", "tenant_id"),
-            "this key is missing: nobody chooses Xero's organisation where a server logs in. "
-            "GET https://api.xero.com/connections lists the tenantId.",
-        )
-
-
-def _is_address(path: str) -> bool:
-    try:
-        without_secret(path)
-    except ValueError:
-        return False
-    return not path.startswith("$")
 
 
 def _env_is_a_name(data: object, path: Path = ()) -> Iterator[Finding]:
@@ -247,12 +223,10 @@ def _contact_fields_need_contacts(data: dict[str, Any]) -> Iterator[Finding]:
 
 
 _RULES: tuple[Callable[[dict[str, Any]], Iterator[Finding]], ...] = (
-    _one_private_key,
+    _exactly_one,
+    _billing_as_its_system_wants_it,
     _private_key_file_is_a_path,
     _servers_log_in_at_my_domain,
-    _one_of_two_keys_of_billing,
-    _file_has_a_format,
-    _xero_names_its_organisation,
     _env_is_a_name,
     _links_are_renewed_in_time,
     _budget_warns_before_it_stops,

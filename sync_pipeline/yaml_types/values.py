@@ -64,7 +64,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 def one_of(*keys: str) -> ConfigDict:
-    """What an editor should know about a rule that `orgs/rules.py` checks."""
+    """Exactly one of these keys is written; `orgs/rules.py` holds files to it, and the schema tells editors."""
     return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
 
 

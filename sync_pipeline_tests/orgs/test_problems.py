@@ -117,7 +117,7 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"billing__path": "https://h.example/c.csv?sig=hunter2"}, "path", "holds a signature or a login"),
         ({"billing__path": "https://u:hunter2@h.example/c.csv"}, "path", "holds a signature or a login"),
         ({"billing__path": "s3://key:hunter2@bucket/c.csv"}, "path", "Put the whole address into an environment variable"),
-        ({"billing": XERO}, "billing", "billing.tenant_id: this key is missing: nobody chooses Xero's organisation"),
+        ({"billing": XERO}, "billing", "billing.tenant_id: this key is missing: a server can't choose Xero's"),
         ({"billing__format": "xlsx"}, "format", "csv, parquet, jsonl"),
         ({"billing__path": "c.parquet", "billing__encoding": "cp1252"}, "encoding", "only a CSV file has one"),
         ({"billing__format": "jsonl", "billing__delimiter": ";"}, "delimiter", "and this one is jsonl. Take it out"),

@@ -6,12 +6,12 @@ import codecs
 import gzip
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field
@@ -24,7 +24,15 @@ from sync_pipeline.billing.settings import BillingSettings
 from sync_pipeline.billing.source import Organization, Reading
 from sync_pipeline.billing.tabular import Columns, Layout, reading_of
 from sync_pipeline.errors import ConfigurationError, TransientError
-from sync_pipeline.yaml_types.files import ENDINGS, FORMATS, FileAddress, FileFormat, format_of, scheme_of
+from sync_pipeline.yaml_types.files import (
+    ENDINGS,
+    FORMATS,
+    FileAddress,
+    FileFormat,
+    format_of,
+    scheme_of,
+    without_secret,
+)
 from sync_pipeline.yaml_types.shapes import CustomerUrl, Delimiter, Encoding
 from sync_pipeline.yaml_types.values import text
 
@@ -52,6 +60,25 @@ class Settings(BillingSettings):
     """What a customer row says (customer_id, name, ...): the column that says it, where the names differ."""
     customer_url: CustomerUrl | None = None
     """Address of a customer's page, with {customer_id} in it; checks link there."""
+
+    @classmethod
+    def findings(cls, section: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+        """A file has a format, and only a CSV file an encoding and a delimiter."""
+        path, given = section.get("path"), section.get("format")
+        if not (given in FORMATS or (given is None and isinstance(path, str))):
+            return
+        if isinstance(path, str) and not _is_address(path):
+            return  # said already
+        chosen = given or format_of(str(path))
+        if chosen is None:
+            yield (
+                ("format",),
+                f"this key is missing: the path's ending does not say how the file is written. Allowed: {', '.join(FORMATS)} "
+                f"(endings that say it: {', '.join(ENDINGS)}).",
+            )
+        for key in ("encoding", "delimiter") if chosen in ("parquet", "jsonl") else ():
+            if section.get(key) is not None:
+                yield (key,), f"only a CSV file has one, and this one is {chosen}. Take it out."
 
 
 def read(org: Organization, folder: Path, since: datetime | None = None) -> Reading:
@@ -177,6 +204,14 @@ def _unpacked(org: Organization, path: Path, folder: Path) -> Path:
             next_step="Let the export finish and sync again; if it has finished, its transfer broke off.",
         ) from None
     return target
+
+
+def _is_address(path: str) -> bool:
+    try:
+        without_secret(path)
+    except ValueError:
+        return False
+    return not path.startswith("$")
 
 
 def _always() -> None:

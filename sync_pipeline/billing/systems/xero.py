@@ -108,6 +108,14 @@ class Settings(ChangingSettings):
     """Days after which every contact is read again. Xero does not tell when a balance has changed, so balances are as old
     as this."""
 
+    @classmethod
+    def findings(cls, section: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Where a server logs in, nobody chooses the organisation."""
+        login = section.get("login")
+        by_server = isinstance(login, dict) and login.get("method") == "client_credentials"
+        if by_server and section.get("tenant_id") is None:
+            yield ("tenant_id",), f"this key is missing: a server can't choose Xero's organisation. {WHERE_TENANT}."
+
 
 class Xero(ApiSource):
     """Reads contacts in the order of their ids, which never change, archived ones too."""
