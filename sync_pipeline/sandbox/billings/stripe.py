@@ -7,7 +7,6 @@ leaves the list but is still found by its id, as a stub.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import secrets
 import sqlite3
@@ -73,7 +72,7 @@ class StripeApp(BillingApp):
         if kind.lower() == "basic":
             try:
                 key = base64.b64decode(key).decode().partition(":")[0]
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:  # neither base64 nor text
                 key = "?"
         if not key:
             raise StripeError(

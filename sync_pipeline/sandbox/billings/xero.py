@@ -6,7 +6,6 @@ Customers are identified by AccountNumber. Errors are in Xero's words as far as 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import secrets
 import sqlite3
@@ -111,10 +110,12 @@ class XeroApp(BillingApp):
         if kind.lower() == "basic":
             try:
                 client, _, secret = base64.b64decode(given).decode().partition(":")
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:  # neither base64 nor text
                 return None
         org = self.org_with("client_id", client)
-        return org if org and secrets.compare_digest(self.login(org)["client_secret"], secret) else None
+        return (
+            org if org and secrets.compare_digest(self.login(org)["client_secret"].encode(), secret.encode()) else None
+        )
 
     def _connections(self, org: str, call: Call) -> Response:
         tenant = self.login(org)["tenant_id"]
