@@ -199,10 +199,12 @@ def print_table(figures: dict[str, list[Figures]], beside: Sequence[str]) -> Non
 
 
 @contextmanager
-def serving(size: int, folder: Path) -> Iterator[Path]:
-    """A sandbox with one organization of `size` accounts, whose customers are a CSV file."""
+def serving(size: int, folder: Path, billing: str = "file") -> Iterator[Path]:
+    """A sandbox with one organization of `size` accounts, whose customers are a CSV file; `all`: one of every billing system,
+    which keeps no limit."""
     ready = folder / "ready.json"
-    command = [sys.executable, "-m", "sync_pipeline.sandbox", "--folder", str(folder / "sandbox"), "--billing", "file"]
+    command = [sys.executable, "-m", "sync_pipeline.sandbox", "--folder", str(folder / "sandbox"), "--billing", billing]
+    command += ["--billing-per-minute", "1000000000"]
     print(f"Making a world of {size:,} accounts ...", file=sys.stderr)
     process = subprocess.Popen(
         [*command, "--accounts", str(size), "--ready-file", str(ready)],

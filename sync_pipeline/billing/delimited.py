@@ -70,8 +70,8 @@ def dialect_of(place: str, path: Path, delimiter: str | None) -> Dialect:
     return Dialect(header, chosen, plain and not _has_lone_returns(path))
 
 
-def rewrite(place: str, path: Path, target: Path, dialect: Dialect) -> None:
-    """Write the rows of a UTF-8 file to `target` as a `PlainFile`.
+def rewrite(place: str, path: Path, target: Path, dialect: Dialect) -> int:
+    """Write the rows of a UTF-8 file to `target` as a `PlainFile`; returns the characters of the longest.
 
     Raises:
         DataError: the first line that can't be read, and why.
@@ -91,6 +91,7 @@ def rewrite(place: str, path: Path, target: Path, dialect: Dialect) -> None:
             plain.write(row)
             if plain.count % REPORT_EVERY == 0:
                 progress.report("customers read", plain.count)
+    return plain.longest
 
 
 def lines_of(place: str, path: Path, delimiter: str, column: int, wanted: set[str], most: int) -> dict[str, list[int]]:

@@ -64,7 +64,7 @@ def reading(
             file.write([*row, encode(rest)])
             if file.count % REPORT_EVERY == 0:
                 progress.report("customers read", file.count)
-    relation, params = csv_relation(plain, PlainFile.delimiter, [*(f"c{at}" for at in needed), "custom"])
+    relation, params = csv_relation(plain, PlainFile.delimiter, [*(f"c{at}" for at in needed), "custom"], file.longest)
 
     def lines(wanted: set[str]) -> dict[str, list[int]]:
         return _lines_of(place, path, layout.names[layout.used["customer_id"]], wanted)

@@ -19,6 +19,9 @@ from sync_pipeline.warehouse import quote, replace_table
 from sync_pipeline.warehouse.load import insert_rows, passing_through, transaction
 from sync_pipeline.warehouse.tables import BILLING_CUSTOMERS
 
+MEMORY = "60MB"
+"""What DuckDB may keep of rows on their way, besides some 70 MB that it does not count; the rest goes to disk. One thread
+works at a time: another saves a tenth of the time, and takes a fifth more memory."""
 NAMED_IDS = 5
 """As many ids are named in a message."""
 NAMED_LINES = 3
@@ -28,7 +31,7 @@ NAMED_LINES = 3
 def load_customers(con: duckdb.DuckDBPyConnection, org: Organization) -> int:
     """Bring `billing_customers` to what the organization's billing system has: all of it, or what has changed.
 
-    Rows go through disk, so memory grows far slower than their number (a million in about 400 MB). Where anything is
+    Rows go through disk, so memory does not grow with their number (below 300 MB with a million). Where anything is
     wrong, the table keeps its old rows.
 
     Args:
@@ -44,7 +47,10 @@ def load_customers(con: duckdb.DuckDBPyConnection, org: Organization) -> int:
         DataError: what the system delivered can't be read, a customer has no id, or two different ones share an id.
         TransientError: the system is away, or the file is still being written.
     """
-    with tempfile.TemporaryDirectory(prefix="sync-pipeline-billing-") as folder, passing_through(con):
+    with (
+        tempfile.TemporaryDirectory(prefix="sync-pipeline-billing-") as folder,
+        passing_through(con, MEMORY, threads=1),
+    ):
         source = sources()[org.billing.system]
         planned = reads.plan(con, org, source)
         count = _take(con, org, source.read(org, Path(folder), planned.since), planned)
@@ -137,18 +143,14 @@ def _replace(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading
     customers = reading.select()
     with transaction(con):
         try:
+            if reading.latest_wins:
+                customers = _latest(con, customers, params)
             count = replace_table(con, BILLING_CUSTOMERS, customers, params)
             reading.check(con)
             _refuse_blank_ids(con, org, reading)
-            if _repeated(con):
-                if reading.latest_wins:
-                    # Not by row_number(): sorting whole rows, custom fields and all, takes more memory than there is.
-                    latest = f"SELECT customer_id, max(position) AS position FROM ({customers}) GROUP BY customer_id"
-                    only = f"FROM ({customers}) SEMI JOIN ({latest}) USING (customer_id, position)"
-                else:
-                    _refuse_differing(con, org, reading)
-                    only = f"FROM ({customers}) QUALIFY row_number() OVER (PARTITION BY customer_id) = 1"
-                count = replace_table(con, BILLING_CUSTOMERS, only, params)
+            if not reading.latest_wins and _repeated(con):
+                _refuse_differing(con, org, reading)
+                count -= _drop_repetitions(con)
         except duckdb.ConversionException:
             raise DataError(
                 f"{org.where('billing')}: {title(org)} delivered a number or a time that is none."
@@ -156,6 +158,19 @@ def _replace(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading
         finally:
             reading.unchanged()
     return count
+
+
+def _latest(con: duckdb.DuckDBPyConnection, customers: str, params: dict[str, object]) -> str:
+    """The last row of each customer. Found out beforehand from the ids alone: whole rows would have to be sorted."""
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT customer_id, max(position) AS latest FROM ({customers})"
+        " GROUP BY customer_id HAVING count(*) > 1",
+        params,
+    )
+    if not _number(con, "SELECT count(*) FROM repeated"):
+        return customers
+    later = "FROM repeated WHERE customer_id = read.customer_id AND latest > read.position"
+    return f"FROM ({customers}) AS read WHERE NOT EXISTS ({later})"
 
 
 def _refuse_blank_ids(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading) -> None:
@@ -174,6 +189,16 @@ def _refuse_blank_ids(con: duckdb.DuckDBPyConnection, org: Organization, reading
 def _repeated(con: duckdb.DuckDBPyConnection) -> bool:
     repeated = "SELECT customer_id FROM billing_customers GROUP BY customer_id HAVING count(*) > 1"
     return _number(con, f"SELECT count(*) FROM ({repeated})") > 0
+
+
+def _drop_repetitions(con: duckdb.DuckDBPyConnection) -> int:
+    """Leave one of the rows that are the same from end to end; returns how many went."""
+    return _number(
+        con,
+        """DELETE FROM billing_customers USING (
+            SELECT customer_id, min(rowid) AS kept FROM billing_customers GROUP BY customer_id HAVING count(*) > 1
+        ) AS twice WHERE billing_customers.customer_id = twice.customer_id AND billing_customers.rowid > kept""",
+    )
 
 
 def _refuse_differing(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading) -> None:

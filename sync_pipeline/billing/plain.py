@@ -12,10 +12,15 @@ from sync_pipeline.errors import DataError
 
 LONGEST_ROW = 1_000_000
 """Characters of one row. Beyond it a quote without its partner is likelier than a customer."""
-_LINE_BYTES, _BUFFER_BYTES = 8 * LONGEST_ROW, 16 * LONGEST_ROW  # a character takes up to four bytes, a quote two
+UNKNOWN = 2 * LONGEST_ROW
+"""Characters to be ready for in a row of a file nobody has looked through: DuckDB loses a row that is longer than its buffer
+without a word, so only a file that was written here may have a small one."""
+_LEAST = 250_000
 
 
-def csv_relation(path: Path, delimiter: str, columns: Sequence[str]) -> tuple[str, dict[str, object]]:
+def csv_relation(
+    path: Path, delimiter: str, columns: Sequence[str], longest: int = UNKNOWN
+) -> tuple[str, dict[str, object]]:
     """A CSV file with a header line for a FROM clause, every column as text (null where empty), and its parameters.
 
     Nothing is guessed: a row that does not have exactly the given columns is an error (duckdb.InvalidInputException, whose
@@ -25,12 +30,14 @@ def csv_relation(path: Path, delimiter: str, columns: Sequence[str]) -> tuple[st
         path: a UTF-8 file.
         delimiter: one character.
         columns: names for the columns, plain identifiers.
+        longest: characters of the longest row.
     """
     names = ", ".join(f"{name}: 'VARCHAR'" for name in columns)
+    line = 4 * max(longest, _LEAST) + 3 * len(columns)  # a character takes up to four bytes, a quote two
     relation = (
         f"read_csv($path, columns = {{{names}}}, auto_detect = false, header = true, delim = $delimiter,"
         " quote = '\"', escape = '\"', strict_mode = true, null_padding = false, ignore_errors = false,"
-        f" compression = 'none', max_line_size = {_LINE_BYTES}, buffer_size = {_BUFFER_BYTES})"
+        f" compression = 'none', max_line_size = {line}, buffer_size = {2 * line})"
     )
     return relation, {"path": not_a_pattern(path), "delimiter": delimiter}
 
@@ -50,6 +57,8 @@ class PlainFile:
         self._writer = csv.writer(self._file, quoting=csv.QUOTE_ALL, lineterminator="\n")
         self._writer.writerow(f"c{at}" for at in range(width))
         self.count = 0
+        self.longest = 0
+        """Characters of the longest row."""
 
     def __enter__(self) -> Self:
         return self
@@ -65,13 +74,16 @@ class PlainFile:
         Raises:
             DataError: the row is longer than any customer.
         """
-        if sum(map(len, filter(None, row))) > LONGEST_ROW:
+        length = sum(map(len, filter(None, row)))
+        if length > LONGEST_ROW:
             raise DataError(
                 f"{self._place}: row {self.count + 1:,} is longer than {LONGEST_ROW:,} characters.",
                 next_step="Leave out the columns that are no data of the customer.",
             )
         self._writer.writerow(row)
         self.count += 1
+        if length > self.longest:
+            self.longest = length
 
 
 def not_a_pattern(path: Path) -> str:

@@ -128,7 +128,7 @@ class Spool:
 
         All of them are text; what is empty is null.
         """
-        return csv_relation(self._path, PlainFile.delimiter, self._columns)
+        return csv_relation(self._path, PlainFile.delimiter, self._columns, self._file.longest)
 
     def _text(self, identifier: object) -> str | None:
         if identifier is ABSENT:

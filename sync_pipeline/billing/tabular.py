@@ -15,7 +15,7 @@ from typing import Literal, Self, get_args
 
 import duckdb
 
-from sync_pipeline.billing.plain import csv_relation
+from sync_pipeline.billing.plain import UNKNOWN, csv_relation
 from sync_pipeline.billing.source import Organization, Reading, listed, no_such_field
 from sync_pipeline.errors import ConfigurationError
 from sync_pipeline.warehouse import literal
@@ -156,6 +156,7 @@ def reading_of(
     delimiter: str,
     layout: Layout,
     *,
+    longest: int = UNKNOWN,
     unchanged: Callable[[], None] = lambda: None,
     lines: Callable[[set[str]], dict[str, list[int]]] | None = None,
     otherwise: Callable[[], Reading] | None = None,
@@ -167,9 +168,10 @@ def reading_of(
         path: the file.
         delimiter: its delimiter.
         layout: which of its columns says what.
+        longest: characters of its longest row.
         unchanged: as of `Reading`; so are `lines` and `otherwise`.
     """
-    relation, params = csv_relation(path, delimiter, [f"c{at}" for at in range(len(layout.names))])
+    relation, params = csv_relation(path, delimiter, [f"c{at}" for at in range(len(layout.names))], longest)
     return reading_over(org, relation, params, layout, unchanged=unchanged, lines=lines, otherwise=otherwise)
 
 

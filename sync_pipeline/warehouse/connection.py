@@ -27,6 +27,8 @@ MEMORY_LIMIT = "400MB"
 """What DuckDB may hold before it spills to disk. A million rows on each side match well below it."""
 THREADS = min(4, os.cpu_count() or 1)
 """More threads than this cost memory and gain nothing at the sizes of a customer base."""
+ROW_GROUP = 20_480
+"""Rows that DuckDB holds in memory, for each thread, until it can write them; by default six times as many."""
 _POLL_SECONDS = 0.1
 
 
@@ -96,7 +98,8 @@ class Warehouse:
             self._attach(con, read_only=True)
 
     def _attach(self, con: duckdb.DuckDBPyConnection, *, read_only: bool) -> None:
-        statement = f"ATTACH {literal(str(self.path))} AS warehouse ({'READ_ONLY' if read_only else 'READ_WRITE'})"
+        mode = "READ_ONLY" if read_only else f"READ_WRITE, ROW_GROUP_SIZE {ROW_GROUP}"
+        statement = f"ATTACH {literal(str(self.path))} AS warehouse ({mode})"
         give_up = time.monotonic() + self._wait_seconds
         while True:
             try:

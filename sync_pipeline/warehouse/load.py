@@ -89,14 +89,23 @@ def describe(con: duckdb.DuckDBPyConnection, table: Table) -> None:
 
 
 @contextmanager
-def passing_through(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Let DuckDB keep less in memory while many rows pass through to a table: it would keep what nobody asks for again."""
-    usual = con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
-    con.execute(f"SET memory_limit = {literal(PASSING_MEMORY)}")
+def passing_through(
+    con: duckdb.DuckDBPyConnection, memory: str = PASSING_MEMORY, *, threads: int | None = None
+) -> Iterator[None]:
+    """Let DuckDB keep less in memory while many rows pass through to a table: it would keep what nobody asks for again.
+
+    Args:
+        con: a connection of `Warehouse.connect`.
+        memory: what it may keep.
+        threads: as many as may work, each of which holds rows of its own; None leaves it.
+    """
+    sql = "SELECT current_setting('memory_limit'), current_setting('threads')"
+    usual_memory, usual_threads = con.execute(sql).fetchall()[0]
+    con.execute(f"SET memory_limit = {literal(memory)}; SET threads = {threads or usual_threads}")
     try:
         yield
     finally:
-        con.execute(f"SET memory_limit = {literal(usual)}")
+        con.execute(f"SET memory_limit = {literal(usual_memory)}; SET threads = {usual_threads}")
 
 
 @contextmanager

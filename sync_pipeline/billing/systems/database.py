@@ -110,7 +110,7 @@ def read(org: Organization, folder: Path, since: datetime | None = None) -> Read
                 for row in rows:
                     file.write([_value(org, header, at, value, at in exact) for at, value in enumerate(row)])
                 progress.report("customers read", file.count)
-    return reading_of(org, plain, PlainFile.delimiter, layout)
+    return reading_of(org, plain, PlainFile.delimiter, layout, longest=file.longest)
 
 
 def probe(org: Organization) -> str:

@@ -170,8 +170,8 @@ def _csv_reading(org: Organization, path: Path, folder: Path, unchanged: Callabl
     def otherwise() -> Reading:
         check_text(place, path, "utf-8")
         plain = folder / "plain.csv"
-        rewrite(place, path, plain, dialect)
-        return reading_of(org, plain, PlainFile.delimiter, layout, unchanged=unchanged, lines=lines)
+        longest = rewrite(place, path, plain, dialect)
+        return reading_of(org, plain, PlainFile.delimiter, layout, longest=longest, unchanged=unchanged, lines=lines)
 
     if not dialect.plain:
         return otherwise()

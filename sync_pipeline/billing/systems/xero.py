@@ -28,6 +28,8 @@ from sync_pipeline.logins.rotating import RotatingLogin
 from sync_pipeline.yaml_types.shapes import ApiUrl
 from sync_pipeline.yaml_types.values import Setting, text
 
+PAGE_SIZE = 1000
+"""Contacts of one request, the most there may be (https://developer.xero.com/documentation/api/accounting/contacts)."""
 PER_MINUTE = 60
 """Xero's limit for an organisation; 5,000 a day besides (https://developer.xero.com/documentation/guides/oauth2/limits/)."""
 LEFT_FOR_OTHERS = 100
@@ -102,7 +104,7 @@ class Settings(ChangingSettings):
     """Where a person allows access."""
     url: ApiUrl = "https://api.xero.com"
     """Address of the API."""
-    page_size: int = Field(default=1000, ge=1, le=1000)
+    page_size: int = Field(default=PAGE_SIZE, ge=1, le=PAGE_SIZE)
     """Contacts of one request: 1,000 read 100,000 contacts with 100 of the 5,000 requests that Xero allows in a day."""
     full_read_days: int = Field(default=1, ge=1, le=90)
     """Days after which every contact is read again. Xero does not tell when a balance has changed, so balances are as old
