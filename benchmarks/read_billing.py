@@ -136,9 +136,9 @@ def compare(ready: Path, size: int) -> None:
     from sync_pipeline.cli.demo import environment_of
 
     sandbox = json.loads(ready.read_text())
-    os.environ.update(environment_of(sandbox))
+    environment = environment_of(sandbox)
     names = sorted(set(sources()) & set(sandbox["organizations"]))
-    figures = {name: (run(MODULE, name, ready), run(MODULE, f"floor_{name}", ready)) for name in names}
+    figures = {name: tuple(run(MODULE, way, ready, environment) for way in (name, f"floor_{name}")) for name in names}
     print(f"\nRead billing systems: {size:,} accounts' customers, {os.cpu_count()} cores, the vendors' limits lifted")
     print(
         f"{'system':<12}{'seconds':>9}{'own cpu s':>11}{'customers':>11}{'a second':>10}{'x floor':>9}{'peak MB':>9}"

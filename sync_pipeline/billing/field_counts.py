@@ -90,7 +90,10 @@ def counted(con: duckdb.DuckDBPyConnection, reading: Reading, *, samples: bool) 
         column = f"SELECT $name AS name, 'TABLE' AS type, f{at} AS value FROM known"
         yield from (Counts(*row) for row in con.execute(_counts(column, samples), {"name": name}).fetchall())
     if reading.rest:
-        yield from (Counts(*row) for row in con.execute(_counts("FROM entries", samples)).fetchall())
+        names = con.execute("SELECT DISTINCT name FROM entries ORDER BY name").fetchall()
+        for name in names:
+            found = con.execute(_counts("FROM entries WHERE name = $1", samples), name)
+            yield from (Counts(*row) for row in found.fetchall())
 
 
 def _counts(values: str, samples: bool) -> str:

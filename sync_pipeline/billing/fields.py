@@ -123,7 +123,7 @@ def survey(org: Organization, *, samples: bool = False) -> Survey:
     with (
         tempfile.TemporaryDirectory(prefix="sync-pipeline-fields-") as folder,
         Warehouse(Path(folder), org.name).connect() as con,
-        passing_through(con),
+        passing_through(con, threads=1),
     ):
         reading = _read(org, Path(folder))
         try:
@@ -184,9 +184,11 @@ def _read(org: Organization, folder: Path) -> Reading:
                 spool.add(customer)
             progress.report("customers read", spool.count)
     relation, params = spool.relation()
-    # A customer that changes while pages are read may come twice; once counts.
-    latest = f"row_number() OVER (PARTITION BY {source.expressions['customer_id']} ORDER BY CAST(position AS BIGINT) DESC) = 1"
-    relation = f"(FROM {relation} QUALIFY {source.expressions['customer_id']} IS NULL OR {latest})"
+    # A customer that changes while pages are read may come twice; once counts. Told from the ids alone: whole rows are large.
+    customer_id = source.expressions["customer_id"]
+    later = f"row_number() OVER (PARTITION BY {customer_id} ORDER BY CAST(position AS BIGINT) DESC) > 1"
+    earlier = f"SELECT position FROM {relation} WHERE {customer_id} IS NOT NULL QUALIFY {later}"
+    relation = f"(FROM {relation} WHERE position NOT IN ({earlier}))"
     return Reading(relation, source.expressions, params, rest="custom_fields")
 
 
