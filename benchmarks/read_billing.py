@@ -48,7 +48,7 @@ def project(name: str, bench: Bench) -> int:
         _begin(bench)
         rows = billing.load_customers(con, org)
         _end(bench)
-    bench.figures |= {"requests": len(waits), "fewest": math.ceil(rows / _page_size(name))}
+    bench.figures |= {"requests": len(waits), "fewest": math.ceil(rows / page_size(name))}
     _asked(bench, name).write_text(json.dumps([one for one in asked if one["url"].startswith(_address(bench, name))]))
     return rows
 
@@ -122,10 +122,10 @@ def _asked(bench: Bench, name: str) -> Path:
 
 
 def _address(bench: Bench, name: str) -> str:
-    return str(bench.sandbox["organizations"][name]["billing"]["url"]) if _page_size(name) < math.inf else "none"
+    return str(bench.sandbox["organizations"][name]["billing"]["url"]) if page_size(name) < math.inf else "none"
 
 
-def _page_size(name: str) -> float:
+def page_size(name: str) -> float:
     """The most records of one request, PAGE_SIZE of the system's module; a file or a database has no pages."""
     source = sources()[name]
     return float(sys.modules[type(source).__module__].PAGE_SIZE) if isinstance(source, ApiSource) else math.inf

@@ -9,7 +9,13 @@ import pytest
 
 from benchmarks import read_billing
 from benchmarks.measuring import serving
+from sync_pipeline.billing.api import ApiSource
 from sync_pipeline.billing.systems import sources
+
+
+@pytest.mark.parametrize("name", [name for name, source in sources().items() if isinstance(source, ApiSource)])
+def test_every_system_with_pages_says_how_large_they_are(name: str) -> None:
+    assert 0 < read_billing.page_size(name) < 10_000
 
 
 @pytest.mark.slow

@@ -91,8 +91,8 @@ def counted(con: duckdb.DuckDBPyConnection, reading: Reading, *, samples: bool) 
         yield from (Counts(*row) for row in con.execute(_counts(column, samples), {"name": name}).fetchall())
     if reading.rest:
         names = con.execute("SELECT DISTINCT name FROM entries ORDER BY name").fetchall()
-        for name in names:
-            found = con.execute(_counts("FROM entries WHERE name = $1", samples), name)
+        for entry in names:
+            found = con.execute(_counts("FROM entries WHERE name = $1", samples), entry)
             yield from (Counts(*row) for row in found.fetchall())
 
 

@@ -30,6 +30,8 @@ from sync_pipeline.logins.client_credentials import ClientCredentialsLogin
 from sync_pipeline.yaml_types.shapes import ApiUrl
 from sync_pipeline.yaml_types.values import Setting, text
 
+PAGE_SIZE = 50
+"""Customers of one request, unless the YAML file says otherwise."""
 PER_MINUTE = {"apisandbox": 2_500, "sandbox.na": 2_500, "sandbox.eu": 2_500}
 PER_MINUTE |= {"test": 12_500, "test.eu": 12_500, "test.ap": 12_500}
 PER_MINUTE_IN_PRODUCTION = 50_000
@@ -77,7 +79,7 @@ class Settings(ApiSettings):
     of them only."""
     entity_id: Setting | None = None
     """Id of the entity, where Multi-entity is on and the login may see several."""
-    page_size: int = Field(default=50, ge=1, le=99)
+    page_size: int = Field(default=PAGE_SIZE, ge=1, le=99)
     """Customers of one request. Zuora's newer documents allow 99, its published client refuses more than 50."""
 
 
