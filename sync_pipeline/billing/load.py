@@ -143,14 +143,13 @@ def _replace(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading
     customers = reading.select()
     with transaction(con):
         try:
-            if reading.latest_wins:
-                customers = _latest(con, customers, params)
             count = replace_table(con, BILLING_CUSTOMERS, customers, params)
             reading.check(con)
             _refuse_blank_ids(con, org, reading)
-            if not reading.latest_wins and _repeated(con):
-                _refuse_differing(con, org, reading)
-                count -= _drop_repetitions(con)
+            if _repeated(con):
+                if not reading.latest_wins:
+                    _refuse_differing(con, org, reading)
+                count = _keep_latest(con, customers, params)
         except duckdb.ConversionException:
             raise DataError(
                 f"{org.where('billing')}: {title(org)} delivered a number or a time that is none."
@@ -158,19 +157,6 @@ def _replace(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading
         finally:
             reading.unchanged()
     return count
-
-
-def _latest(con: duckdb.DuckDBPyConnection, customers: str, params: dict[str, object]) -> str:
-    """The last row of each customer. Found out beforehand from the ids alone: whole rows would have to be sorted."""
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT customer_id, max(position) AS latest FROM ({customers})"
-        " GROUP BY customer_id HAVING count(*) > 1",
-        params,
-    )
-    if not _number(con, "SELECT count(*) FROM repeated"):
-        return customers
-    later = "FROM repeated WHERE customer_id = read.customer_id AND latest > read.position"
-    return f"FROM ({customers}) AS read WHERE NOT EXISTS ({later})"
 
 
 def _refuse_blank_ids(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading) -> None:
@@ -187,18 +173,26 @@ def _refuse_blank_ids(con: duckdb.DuckDBPyConnection, org: Organization, reading
 
 
 def _repeated(con: duckdb.DuckDBPyConnection) -> bool:
-    repeated = "SELECT customer_id FROM billing_customers GROUP BY customer_id HAVING count(*) > 1"
-    return _number(con, f"SELECT count(*) FROM ({repeated})") > 0
-
-
-def _drop_repetitions(con: duckdb.DuckDBPyConnection) -> int:
-    """Leave one of the rows that are the same from end to end; returns how many went."""
-    return _number(
-        con,
-        """DELETE FROM billing_customers USING (
-            SELECT customer_id, min(rowid) AS kept FROM billing_customers GROUP BY customer_id HAVING count(*) > 1
-        ) AS twice WHERE billing_customers.customer_id = twice.customer_id AND billing_customers.rowid > kept""",
+    """Whether ids came more than once; the temporary table `repeated` has them."""
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE repeated AS"
+        " SELECT customer_id FROM billing_customers GROUP BY customer_id HAVING count(*) > 1"
     )
+    return _number(con, "SELECT count(*) FROM repeated") > 0
+
+
+def _keep_latest(con: duckdb.DuckDBPyConnection, customers: str, params: dict[str, object]) -> int:
+    """Leave one row of each of `repeated`, and read only these again: to sort all rows, custom fields and all, would take
+    more memory than there is. Returns how many customers there are."""
+    con.execute("DELETE FROM billing_customers WHERE customer_id IN (FROM repeated)")
+    latest = "row_number() OVER (PARTITION BY customer_id ORDER BY position DESC) = 1"
+    insert_rows(
+        con,
+        BILLING_CUSTOMERS,
+        f"FROM ({customers}) WHERE customer_id IN (FROM repeated) QUALIFY {latest}",
+        params,
+    )
+    return _number(con, "SELECT count(*) FROM billing_customers")
 
 
 def _refuse_differing(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading) -> None:

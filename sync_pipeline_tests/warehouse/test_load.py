@@ -102,7 +102,7 @@ def test_replacing_again_and_again_does_not_grow_the_file(warehouse: Warehouse) 
         with warehouse.connect() as con:
             replace_table(con, USERS, rows)
         sizes.append(warehouse.path.stat().st_size)
-    assert max(sizes) <= 2.2 * sizes[0]
+    assert max(sizes) <= 2.5 * sizes[0]  # the old rows and the new ones, and gaps where those did not fit
 
 
 @pytest.mark.parametrize("after_seconds", [0.05, 0.6, 1.5])
