@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import traceback
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,10 +18,12 @@ from sync_pipeline.billing import probe
 from sync_pipeline.billing.systems import file
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
 from sync_pipeline.orgs.models import Organization
+from sync_pipeline_tests.billing.systems.scripted import Server, serving
 from sync_pipeline_tests.orgs.factory import make_organization
 
 Make = Callable[..., Organization]
 Read = Callable[[Organization], list[tuple[Any, ...]]]
+PATH, CONTENT = "/exports/c.csv", b"id,name\n1,Ada\n"
 
 
 class Bucket(MemoryFileSystem):  # type: ignore[misc]
@@ -143,42 +143,15 @@ def test_a_missing_package(org: Make, read: Read, scheme: str, package: str) -> 
         read(org(f"{scheme}://exports/c.csv"))
 
 
-class Server(ThreadingHTTPServer):
-    """Answers one file, as a store does behind a presigned address."""
-
-    content: bytes = b"id,name\n1,Ada\n"
-    length: int | None = None
-    status: int = 200
-    asked: ClassVar[list[str]] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, Server)
-        server.asked.append(self.path)
-        self.send_response(server.status)
-        if 300 <= server.status < 400:
-            self.send_header("Location", "https://elsewhere.example.com/c.csv")
-        self.send_header("Content-Length", str(len(server.content) if server.length is None else server.length))
-        self.end_headers()
-        self.wfile.write(server.content)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Has one file, as a store has behind a presigned address."""
     monkeypatch.setattr(http, "BACKOFF_SECONDS", 0.0)
-    monkeypatch.setattr(Server, "asked", [])
-    with Server(("127.0.0.1", 0), Handler) as serving:
-        thread = threading.Thread(target=serving.serve_forever, args=(0.01,))
-        thread.start()
-        monkeypatch.setenv("EXPORT", f"http://127.0.0.1:{serving.server_port}/exports/c.csv?X-Amz-Signature=geheim")
-        yield serving
-        serving.shutdown()
-        thread.join()
+    with serving() as found:
+        found.at[PATH] = [(200, {}, CONTENT)]
+        monkeypatch.setenv("EXPORT", f"{found.url}{PATH}?X-Amz-Signature=geheim")
+        yield found
+    assert all(asked.method == "GET" for asked in found.asked)
 
 
 def test_a_presigned_address(server: Server, org: Make, read: Read, caplog: pytest.LogCaptureFixture) -> None:
@@ -186,7 +159,7 @@ def test_a_presigned_address(server: Server, org: Make, read: Read, caplog: pyte
         assert read(org({"env": "EXPORT"}))[0][:3] == ("1", "1", "Ada")
     assert "/exports/c.csv?***" in caplog.text
     assert "geheim" not in caplog.text
-    assert server.asked == ["/exports/c.csv?X-Amz-Signature=geheim"]
+    assert [(asked.path, asked.pairs) for asked in server.asked] == [(PATH, (("X-Amz-Signature", "geheim"),))]
     assert "2 columns" in probe(org({"env": "EXPORT"}))
 
 
@@ -213,14 +186,15 @@ def test_a_large_file_behind_an_address_is_not_fetched_for_a_probe(
 def test_what_a_server_answers(
     server: Server, org: Make, read: Read, status: int, error: type[SyncError], said: str
 ) -> None:
-    server.status = status
+    elsewhere = {"Location": "https://elsewhere.example.com/c.csv"} if status == 302 else {}
+    server.at[PATH] = [(status, elsewhere, CONTENT)]
     with pytest.raises(error, match=f"(?s){said}") as caught:
         read(org({"env": "EXPORT"}))
     assert "geheim" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_an_answer_that_breaks_off(server: Server, org: Make, read: Read) -> None:
-    server.length = 1_000
+    server.at[PATH] = [(200, {"Content-Length": "1000"}, CONTENT)]
     with pytest.raises(TransientError, match=r"named by EXPORT: .*stopped answering") as caught:
         read(org({"env": "EXPORT"}))
     assert "geheim" not in "".join(traceback.format_exception(caught.value))
@@ -235,7 +209,7 @@ def test_a_server_that_is_not_there(org: Make, read: Read, monkeypatch: pytest.M
 
 
 def test_a_page_instead_of_the_file(server: Server, org: Make, read: Read) -> None:
-    server.content = b"<!doctype html>\n<title>Sign in</title>\n"
+    server.at[PATH] = [(200, {}, b"<!doctype html>\n<title>Sign in</title>\n")]
     with pytest.raises(DataError, match="line 1 is no JSON"):
         read(org({"env": "EXPORT"}, format="jsonl"))
 

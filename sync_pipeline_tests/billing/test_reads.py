@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -21,37 +18,23 @@ from sync_pipeline.billing.api import Api, ApiSource, KeyAuth, Limits
 from sync_pipeline.billing.settings import ChangingSettings
 from sync_pipeline.errors import ConfigurationError, LimitReached
 from sync_pipeline.warehouse import Warehouse
+from sync_pipeline_tests.billing.systems.scripted import Answer, Asked, Server, said, serving
 
 
 class Ledger:
     """A billing system that knows what has changed, over a real socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: Server) -> None:
+        self.url, self.asked = server.url, server.asked
         self.customers: dict[str, dict[str, Any]] = {}
-        self.asked: list[str] = []
         self.left = "5000"
-        ledger = self
+        server.at = {"/customers": self.answer}
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                ledger.asked.append(self.path)
-                since = float(self.path.partition("since=")[2] or 0)
-                found = [c for c in ledger.customers.values() if c["changed"] >= since]
-                body = json.dumps({"customers": found, "total": len(ledger.customers)}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.send_header("X-Left", ledger.left)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args: Any) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+    def answer(self, asked: Asked) -> Answer:
+        assert asked.method == "GET"
+        since = float(asked.query.get("since", 0))
+        found = [c for c in self.customers.values() if c["changed"] >= since]
+        return said({"customers": found, "total": len(self.customers)}, **{"X-Left": self.left})
 
     def put(self, key: str, identifier: str | None = None, *, at: datetime | None = None) -> None:
         """Add or change a customer."""
@@ -105,10 +88,8 @@ class Org:
 
 @pytest.fixture(scope="module")
 def ledger() -> Iterator[Ledger]:
-    made = Ledger()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with serving() as server:
+        yield Ledger(server)
 
 
 @pytest.fixture(autouse=True)
@@ -154,8 +135,8 @@ def test_a_deletion_shows_in_the_count_and_everything_is_read(con: duckdb.DuckDB
     assert load_customers(con, Org(ledger.url)) == 2
     assert state(con) == ("customers were deleted since the last read", 2)
     assert [row[0] for row in rows(con)] == ["a", "c"]
-    assert "since" in ledger.asked[1]
-    assert "since" not in ledger.asked[2]
+    assert "since" in ledger.asked[1].query
+    assert "since" not in ledger.asked[2].query
 
 
 @pytest.mark.parametrize(
@@ -172,7 +153,7 @@ def test_another_identifier_or_account_reads_everything(
     load_customers(con, Org(ledger.url))
     load_customers(con, then(ledger.url))
     assert why in state(con)[0]
-    assert "since" not in ledger.asked[-1]
+    assert "since" not in ledger.asked[-1].query
 
 
 def test_after_some_days_everything_is_read_again(con: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:

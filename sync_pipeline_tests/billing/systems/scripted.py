@@ -39,12 +39,15 @@ class Server:
     def reply(self, asked: Asked) -> Answer:
         self.asked.append(asked)
         found = self.at.get(asked.path, [(404, {}, b"nothing here")])
-        if callable(found):
-            return found(asked)
-        return found.pop(0) if len(found) > 1 else found[0]
+        return found(asked) if callable(found) else next_of(found)
 
     def of(self, path: str) -> list[Asked]:
         return [one for one in self.asked if one.path == path]
+
+
+def next_of(answers: list[Answer]) -> Answer:
+    """Take the first; the last one stays."""
+    return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
 def said(content: Any, status: int = 200, **headers: str) -> Answer:
@@ -61,6 +64,7 @@ def serving() -> Iterator[Server]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or a body waits 40 ms for the client to acknowledge its headers
 
         def do_GET(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)

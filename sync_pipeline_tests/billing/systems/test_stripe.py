@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import duckdb
 import pytest
@@ -22,66 +19,27 @@ from sync_pipeline.billing import customer_url, load_customers
 from sync_pipeline.billing.systems.stripe import THOUSANDTHS, WITHOUT_MINOR_UNIT, without_keys
 from sync_pipeline.errors import ConfigurationError, DataError, ReconnectError, SyncError, TransientError
 from sync_pipeline.orgs.models import Organization
+from sync_pipeline_tests.billing.systems.scripted import Answer, Asked, Server, said, serving
 from sync_pipeline_tests.orgs.factory import make_organization
 
 KEY = "sk_live_51GeheimGeheimGeheim4242"
 Read = Callable[[Organization], list[tuple[Any, ...]]]
-Answer = tuple[int, dict[str, str], bytes]
-
-
-class Script:
-    """A server that gives the next of its answers, and the last one for ever."""
-
-    def __init__(self) -> None:
-        self.answers: list[Answer | Callable[[dict[str, str]], Answer]] = []
-        self.asked: list[dict[str, str]] = []
-        self.headers: list[dict[str, str]] = []
-        self.at: list[float] = []
-
-    def reply(self, target: str, headers: dict[str, str]) -> Answer:
-        query = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
-        self.asked.append(query)
-        self.headers.append(headers)
-        self.at.append(time.monotonic())
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return answer(query) if callable(answer) else answer
+CUSTOMERS = "/v1/customers"
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Script, str]]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr("sync_pipeline.http.BACKOFF_SECONDS", 0.001)
-    script = Script()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            status, headers, body = script.reply(self.path, dict(self.headers))
-            self.send_response(status)
-            for name, value in ({"Content-Length": str(len(body))} | headers).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-            self.close_connection = int(headers.get("Content-Length", len(body))) != len(body)
-
-        def log_message(self, *args: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield script, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as found:
+        yield found
+    assert all(asked.method == "GET" for asked in found.asked)
 
 
 @pytest.fixture
-def org(script: tuple[Script, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Organization]:
+def org(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Organization]:
     def make(*, field: str = "metadata.salesforce_account_id", key: str = KEY, url: str | None = None) -> Organization:
         monkeypatch.setenv("STRIPE_KEY", key)
-        billing = {"system": "stripe", "api_key": {"env": "STRIPE_KEY"}, "url": url or script[1]}
+        billing = {"system": "stripe", "api_key": {"env": "STRIPE_KEY"}, "url": url or server.url}
         return make_organization(folder=tmp_path / "config", billing=billing, identifier__billing_field=field)
 
     return make
@@ -96,13 +54,14 @@ def page(customers: list[dict[str, Any]], more: bool = False, **headers: str) ->
 
 
 def error(status: int, message: str = "", **more: str) -> Answer:
-    return status, {}, json.dumps({"error": {"message": message, "type": "invalid_request_error"} | more}).encode()
+    return said({"error": {"message": message, "type": "invalid_request_error"} | more}, status)
 
 
-def serve(customers: list[dict[str, Any]]) -> Callable[[dict[str, str]], Answer]:
+def serve(customers: list[dict[str, Any]]) -> Callable[[Asked], Answer]:
     """Page over customers as Stripe does."""
 
-    def answer(query: dict[str, str]) -> Answer:
+    def answer(asked: Asked) -> Answer:
+        query = asked.query
         ids = [c["id"] for c in customers]
         start = ids.index(query["starting_after"]) + 1 if "starting_after" in query else 0
         end = start + int(query["limit"])
@@ -111,22 +70,21 @@ def serve(customers: list[dict[str, Any]]) -> Callable[[dict[str, str]], Answer]
     return answer
 
 
-def test_pages_to_the_end(org: Callable[..., Organization], script: tuple[Script, str], read: Read) -> None:
-    server, _ = script
-    server.answers = [serve([customer(n, metadata={"salesforce_account_id": f"00{n}"}) for n in range(250)])]
+def test_pages_to_the_end(org: Callable[..., Organization], server: Server, read: Read) -> None:
+    server.at[CUSTOMERS] = serve([customer(n, metadata={"salesforce_account_id": f"00{n}"}) for n in range(250)])
     seen: list[int] = []
     with progress.watched(lambda what, done, total: seen.append(done)):
         found = read(org())
     assert [row[:2] for row in found] == [(f"cus_{n:05d}", f"00{n}") for n in range(250)]
-    assert [query.get("starting_after") for query in server.asked] == [None, "cus_00099", "cus_00199"]
-    assert {query["limit"] for query in server.asked} == {"100"}
-    assert {headers["Stripe-Version"] for headers in server.headers} == {"2023-08-16"}
-    assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
+    assert [asked.query.get("starting_after") for asked in server.asked] == [None, "cus_00099", "cus_00199"]
+    assert {asked.query["limit"] for asked in server.asked} == {"100"}
+    assert {asked.headers["Stripe-Version"] for asked in server.asked} == {"2023-08-16"}
+    assert {asked.headers["Authorization"] for asked in server.asked} == {f"Bearer {KEY}"}
     assert seen == [100, 200, 250, 250]
 
 
 def test_a_customer_becomes_a_row(
-    org: Callable[..., Organization], script: tuple[Script, str], con: duckdb.DuckDBPyConnection
+    org: Callable[..., Organization], server: Server, con: duckdb.DuckDBPyConnection
 ) -> None:
     full = customer(
         1,
@@ -138,7 +96,7 @@ def test_a_customer_becomes_a_row(
         metadata={"salesforce_account_id": "001", "Ünï\"'; DROP TABLE x; --": "v"},
         delinquent=None,
     )
-    script[0].answers = [page([full, customer(2, name="", email=None, metadata=None)])]
+    server.at[CUSTOMERS] = [page([full, customer(2, name="", email=None, metadata=None)])]
     assert load_customers(con, org()) == 2
     first, second = con.execute(
         "SELECT source, customer_id, identifier, name, emails, primary_email, currency, balance::VARCHAR, status,"
@@ -166,13 +124,13 @@ def test_a_customer_becomes_a_row(
 def test_money_comes_in_units(
     *,
     org: Callable[..., Organization],
-    script: tuple[Script, str],
+    server: Server,
     con: duckdb.DuckDBPyConnection,
     currency: str | None,
     minor: int,
     units: str | None,
 ) -> None:
-    script[0].answers = [page([customer(1, currency=currency, balance=minor)])]
+    server.at[CUSTOMERS] = [page([customer(1, currency=currency, balance=minor)])]
     load_customers(con, org(field="id"))
     assert con.execute("SELECT balance::VARCHAR FROM billing_customers").fetchone() == (units,)
 
@@ -191,47 +149,45 @@ def test_money_comes_in_units(
     ],
 )
 def test_the_identifier_may_be_any_field(
-    *, org: Callable[..., Organization], script: tuple[Script, str], read: Read, field: str, value: str | None
+    *, org: Callable[..., Organization], server: Server, read: Read, field: str, value: str | None
 ) -> None:
     metadata = {"dotted.key": "with dots", "number": 12345678901234567890123, "empty": ""}
     address = {"postal_code": "01234"}
     record = customer(1, email="ada@example.com", metadata=metadata, address=address, livemode=False)
-    script[0].answers = [page([record | {"next_invoice_sequence": 7}])]
+    server.at[CUSTOMERS] = [page([record | {"next_invoice_sequence": 7}])]
     assert read(org(field=field))[0][1] == value
 
 
 def test_a_field_on_no_customer_lists_those_there_are(
-    org: Callable[..., Organization], script: tuple[Script, str], read: Read
+    org: Callable[..., Organization], server: Server, read: Read
 ) -> None:
-    script[0].answers = [page([customer(1, metadata={"salesforce_id": "x"}), customer(2, email=None)])]
+    server.at[CUSTOMERS] = [page([customer(1, metadata={"salesforce_id": "x"}), customer(2, email=None)])]
     with pytest.raises(ConfigurationError) as caught:
         read(org())
-    said = str(caught.value)
-    assert re.search(r"acme\.yaml:\d+: none of the 2 customers of Stripe has 'metadata.salesforce_account_id'", said)
-    assert "'metadata.salesforce_id'" in said
-    assert "'email'" in said
+    told = str(caught.value)
+    assert re.search(r"acme\.yaml:\d+: none of the 2 customers of Stripe has 'metadata.salesforce_account_id'", told)
+    assert "'metadata.salesforce_id'" in told
+    assert "'email'" in told
 
 
-def test_an_object_is_no_identifier(org: Callable[..., Organization], script: tuple[Script, str], read: Read) -> None:
-    script[0].answers = [page([customer(1, metadata={"a": "b"})])]
+def test_an_object_is_no_identifier(org: Callable[..., Organization], server: Server, read: Read) -> None:
+    server.at[CUSTOMERS] = [page([customer(1, metadata={"a": "b"})])]
     with pytest.raises(ConfigurationError, match="'metadata' of Stripe is no single value"):
         read(org(field="metadata"))
 
 
-def test_no_customers(org: Callable[..., Organization], script: tuple[Script, str], read: Read) -> None:
-    script[0].answers = [page([])]
+def test_no_customers(org: Callable[..., Organization], server: Server, read: Read) -> None:
+    server.at[CUSTOMERS] = [page([])]
     assert read(org()) == []
 
 
-def test_text_that_no_text_may_hold(org: Callable[..., Organization], script: tuple[Script, str], read: Read) -> None:
-    script[0].answers = [page([customer(1, name="a\ud800b\u0000c\u2028d")])]
+def test_text_that_no_text_may_hold(org: Callable[..., Organization], server: Server, read: Read) -> None:
+    server.at[CUSTOMERS] = [page([customer(1, name="a\ud800b\u0000c\u2028d")])]
     assert read(org(field="id"))[0][2] == "a?b\x00c\u2028d"
 
 
-def test_a_customer_on_two_pages_is_one(
-    org: Callable[..., Organization], script: tuple[Script, str], read: Read
-) -> None:
-    script[0].answers = [
+def test_a_customer_on_two_pages_is_one(org: Callable[..., Organization], server: Server, read: Read) -> None:
+    server.at[CUSTOMERS] = [
         page([customer(1, name="old"), customer(2)], more=True),
         page([customer(1, name="new"), customer(3)]),
     ]
@@ -243,30 +199,30 @@ def test_a_customer_on_two_pages_is_one(
 
 
 def test_a_page_s_last_customer_may_be_deleted_meanwhile(
-    org: Callable[..., Organization], script: tuple[Script, str], read: Read
+    org: Callable[..., Organization], server: Server, read: Read
 ) -> None:
     """Whatever is deleted between two pages, nobody who stays is missed and nobody comes twice."""
     customers = [customer(n) for n in range(250)]
     whole = serve(customers)
 
-    def answer(query: dict[str, str]) -> Answer:
-        after = query.get("starting_after")
+    def answer(asked: Asked) -> Answer:
+        after = asked.query.get("starting_after")
         if after in ("cus_00099", "cus_00199"):  # somebody deletes the last three of the page just given
             doomed = range(int(after[-3:]) - 2, int(after[-3:]) + 1)
             customers[:] = [c for c in customers if int(c["id"][-3:]) not in doomed]
         if after and after not in [c["id"] for c in customers]:
             gone = {"code": "resource_missing", "param": "starting_after"}
             return error(400, f"No such customer: '{after}'", **gone)
-        return whole(query)
+        return whole(asked)
 
-    script[0].answers = [answer]
+    server.at[CUSTOMERS] = answer
     found = {row[0] for row in read(org(field="id"))}
     assert found == {f"cus_{n:05d}" for n in range(250)}  # those deleted were still there when their page was read
 
 
-def test_a_whole_page_deleted(org: Callable[..., Organization], script: tuple[Script, str], read: Read) -> None:
+def test_a_whole_page_deleted(org: Callable[..., Organization], server: Server, read: Read) -> None:
     gone = error(400, "No such customer", code="resource_missing", param="starting_after")
-    script[0].answers = [page([customer(1), customer(2)], more=True), gone]
+    server.at[CUSTOMERS] = [page([customer(1), customer(2)], more=True), gone]
     with pytest.raises(TransientError, match="deleted from Stripe while they were read"):
         read(org(field="id"))
 
@@ -292,12 +248,12 @@ def test_a_whole_page_deleted(org: Callable[..., Organization], script: tuple[Sc
     ],
 )
 def test_answers_that_are_no_list_of_customers(
-    org: Callable[..., Organization], script: tuple[Script, str], read: Read, answers: list[Answer]
+    org: Callable[..., Organization], server: Server, read: Read, answers: list[Answer]
 ) -> None:
-    script[0].answers = list(answers)
+    server.at[CUSTOMERS] = list(answers)
     with pytest.raises(DataError, match=r"acme\.yaml:\d+"):
         read(org(field="id"))
-    assert len(script[0].asked) <= 2
+    assert len(server.asked) <= 2
 
 
 @pytest.mark.parametrize(
@@ -311,10 +267,10 @@ def test_answers_that_are_no_list_of_customers(
     ],
 )
 def test_what_may_work_later(
-    org: Callable[..., Organization], script: tuple[Script, str], con: duckdb.DuckDBPyConnection, answer: Answer
+    org: Callable[..., Organization], server: Server, con: duckdb.DuckDBPyConnection, answer: Answer
 ) -> None:
     con.execute("INSERT INTO billing_customers (customer_id) VALUES ('before')")
-    script[0].answers = [page([customer(1)], more=True), answer]
+    server.at[CUSTOMERS] = [page([customer(1)], more=True), answer]
     with pytest.raises(TransientError, match=r"acme\.yaml:\d+: Stripe.*[Tt]ry again later"):
         load_customers(con, org(field="id"))
     assert con.execute("SELECT customer_id FROM billing_customers").fetchall() == [("before",)]
@@ -324,9 +280,9 @@ def test_what_may_work_later(
     "once", [(503, {}, b""), error(429, "slow down"), (200, {"Content-Length": "5000"}, b'{"data": [')]
 )
 def test_a_passing_trouble_is_not_noticed(
-    org: Callable[..., Organization], script: tuple[Script, str], read: Read, once: Answer
+    org: Callable[..., Organization], server: Server, read: Read, once: Answer
 ) -> None:
-    script[0].answers = [once, page([customer(1)])]
+    server.at[CUSTOMERS] = [once, page([customer(1)])]
     assert len(read(org(field="id"))) == 1
 
 
@@ -352,14 +308,14 @@ def test_nobody_there(org: Callable[..., Organization], read: Read) -> None:
     ],
 )
 def test_a_refused_key_is_never_shown(
-    *, org: Callable[..., Organization], script: tuple[Script, str], read: Read, status: int, message: str, shown: str
+    *, org: Callable[..., Organization], server: Server, read: Read, status: int, message: str, shown: str
 ) -> None:
-    script[0].answers = [error(status, message)]
+    server.at[CUSTOMERS] = [error(status, message)]
     with pytest.raises(ReconnectError) as caught:
         read(org())
     assert f"Stripe refuses the key in STRIPE_KEY: {shown} Create" in str(caught.value)
     assert not any(part in str(caught.value) for part in (KEY, "4242", "1euf", "BYBoGA", "***"))
-    assert len(script[0].asked) == 1
+    assert len(server.asked) == 1
 
 
 @given(st.text("abcXYZ019_*", min_size=4, max_size=30))
@@ -367,22 +323,18 @@ def test_no_masked_key_survives(tail: str) -> None:
     assert tail not in without_keys(f"Invalid API Key provided: sk_live_{tail}*")
 
 
-def test_other_refusals_are_the_configuration_s(
-    org: Callable[..., Organization], script: tuple[Script, str], read: Read
-) -> None:
-    script[0].answers = [error(404, "Unrecognized request URL (GET: /v1/customers).")]
+def test_other_refusals_are_the_configuration_s(org: Callable[..., Organization], server: Server, read: Read) -> None:
+    server.at[CUSTOMERS] = [error(404, "Unrecognized request URL (GET: /v1/customers).")]
     with pytest.raises(ConfigurationError, match=r"Unrecognized request URL .* \(HTTP 404\)"):
         read(org())
 
 
 @pytest.mark.parametrize("key", ["sk_live_with space", "sk_live_ünï", "sk_live_two\nlines"])
-def test_a_key_that_is_none_is_not_sent(
-    org: Callable[..., Organization], script: tuple[Script, str], read: Read, key: str
-) -> None:
+def test_a_key_that_is_none_is_not_sent(org: Callable[..., Organization], server: Server, read: Read, key: str) -> None:
     with pytest.raises(ConfigurationError, match="what STRIPE_KEY holds is no key of Stripe") as caught:
         read(org(key=key))
     assert not any(part in str(caught.value) for part in ("with space", "ünï", "two"))
-    assert script[0].asked == []
+    assert server.asked == []
 
 
 def test_a_missing_key(org: Callable[..., Organization], read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,22 +346,26 @@ def test_a_missing_key(org: Callable[..., Organization], read: Read, monkeypatch
 
 @pytest.mark.parametrize(("key", "per_second"), [("rk_test_1", 25), ("sk_live_1", 100)])
 def test_stripe_s_limit_is_kept_from_the_start(
-    *, org: Callable[..., Organization], script: tuple[Script, str], read: Read, key: str, per_second: int
+    *, org: Callable[..., Organization], server: Server, read: Read, key: str, per_second: int
 ) -> None:
-    server, _ = script
-    server.answers = [serve([customer(n) for n in range(1500)])]
+    at: list[float] = []
+    whole = serve([customer(n) for n in range(1500)])
+
+    def answer(asked: Asked) -> Answer:
+        at.append(time.monotonic())
+        return whole(asked)
+
+    server.at[CUSTOMERS] = answer
     read(org(field="id", key=key))
-    assert len(server.at) == 15
-    assert server.at[-1] - server.at[0] >= 14 / per_second * 0.95
+    assert len(at) == len(server.asked) == 15
+    assert at[-1] - at[0] >= 14 / per_second * 0.95
 
 
-def test_a_redirect_does_not_take_the_key_along(
-    org: Callable[..., Organization], script: tuple[Script, str], read: Read
-) -> None:
-    script[0].answers = [(302, {"Location": "https://example.com/login"}, b"")]
+def test_a_redirect_does_not_take_the_key_along(org: Callable[..., Organization], server: Server, read: Read) -> None:
+    server.at[CUSTOMERS] = [(302, {"Location": "https://example.com/login"}, b"")]
     with pytest.raises(SyncError, match="redirects"):
         read(org())
-    assert len(script[0].asked) == 1
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize(
