@@ -73,13 +73,13 @@ def serving() -> Iterator[Server]:
             pairs = tuple(parse_qsl(parts.query, keep_blank_values=True))
             query, form = _single(parts.query), _single(body)
             asked = Asked(self.command, parts.path, query, dict(self.headers), form, pairs, body)
-            status, headers, body = server.reply(asked)
+            status, headers, answer = server.reply(asked)
             self.send_response(status)
-            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            for name, value in ({"Content-Length": str(len(answer))} | headers).items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
-            self.close_connection = int(headers.get("Content-Length", len(body))) != len(body)
+            self.wfile.write(answer)
+            self.close_connection = int(headers.get("Content-Length", len(answer))) != len(answer)
 
         do_POST = do_GET
 
