@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sync_pipeline import progress
-from sync_pipeline.billing.plain import LONGEST_ROW, PlainFile
+from sync_pipeline.billing.plain import LONGEST_ROW, UNKNOWN, PlainFile
 from sync_pipeline.billing.values import is_blank
 from sync_pipeline.errors import DataError
 
@@ -67,7 +67,7 @@ def dialect_of(place: str, path: Path, delimiter: str | None) -> Dialect:
     # DuckDB takes a blank line before the header for the header, one in a file of a single column for a row, and the
     # first line break, even inside a name, for the kind all lines end in (and then loses rows without a word).
     plain = not announced and len(header) > 1 and sample[0] not in "\r\n" and not re.search(r"[\r\n]", "".join(header))
-    return Dialect(header, chosen, plain and not _has_lone_returns(path))
+    return Dialect(header, chosen, plain and not _loses_silently(path))
 
 
 def rewrite(place: str, path: Path, target: Path, dialect: Dialect) -> int:
@@ -231,16 +231,22 @@ def _widths(sample: str, delimiter: str, whole: bool) -> tuple[list[int], bool]:
     return (widths if whole or len(widths) < 2 else widths[:-1]), True
 
 
-def _has_lone_returns(path: Path) -> bool:
-    """Whether some lines end in \\r and others don't, or values hold one: DuckDB then drops characters silently."""
-    returns = pairs = feeds = 0
+def _loses_silently(path: Path) -> bool:
+    """Whether DuckDB would drop something without a word: where some lines end in \\r and others don't, or values hold one,
+    characters; where the last line is longer than its buffer, that line."""
+    returns = pairs = feeds = longest = line = 0
     last = b""
     with path.open("rb") as source:
         while chunk := source.read(CHUNK_BYTES):
             returns, feeds = returns + chunk.count(b"\r"), feeds + chunk.count(b"\n")
             pairs += chunk.count(b"\r\n") + (last == b"\r" and chunk[:1] == b"\n")
             last = chunk[-1:]
-    return returns > pairs and feeds > 0
+            end = max(chunk.rfind(b"\r"), chunk.rfind(b"\n"))
+            line = (
+                line + len(chunk) if end < 0 else len(chunk) - end - 1
+            )  # so far; a line within a chunk is short enough
+            longest = max(longest, line)
+    return (returns > pairs and feeds > 0) or longest > 4 * UNKNOWN  # bytes
 
 
 def _values(count: int) -> str:

@@ -47,10 +47,7 @@ def load_customers(con: duckdb.DuckDBPyConnection, org: Organization) -> int:
         DataError: what the system delivered can't be read, a customer has no id, or two different ones share an id.
         TransientError: the system is away, or the file is still being written.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="sync-pipeline-billing-") as folder,
-        passing_through(con, MEMORY, threads=1),
-    ):
+    with tempfile.TemporaryDirectory(prefix="sync-pipeline-billing-") as folder:
         source = sources()[org.billing.system]
         planned = reads.plan(con, org, source)
         count = _take(con, org, source.read(org, Path(folder), planned.since), planned)
@@ -109,14 +106,23 @@ def customer_url(org: Organization, customer_id: str) -> str | None:
 def _take(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading, planned: reads.Plan) -> int | None:
     """Put what was read into the table; None, and nothing changed, where changes alone don't give the system's count."""
     try:
-        return _keep(con, org, reading, planned)
+        return _keep_small(con, org, reading, planned)
     except _DeletedMeanwhile:
         return None
     except duckdb.InvalidInputException:
         # Not shown: DuckDB quotes the line, which is personal data, and its reason is not always the true one.
         if reading.otherwise is None:
             raise DataError(f"{org.where('billing')}: DuckDB can't read what {title(org)} delivered.") from None
-        return _keep(con, org, reading.otherwise(), planned)
+        return _keep_small(con, org, reading.otherwise(), planned)
+
+
+def _keep_small(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading, planned: reads.Plan) -> int:
+    """`_keep` in little memory; in all there may be where customers are as large as books (DuckDB takes 2,048 at a time)."""
+    try:
+        with passing_through(con, MEMORY, threads=1):
+            return _keep(con, org, reading, planned)
+    except (duckdb.OutOfMemoryException, duckdb.TransactionException):  # the latter where it shows at COMMIT
+        return _keep(con, org, reading, planned)
 
 
 def _keep(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading, planned: reads.Plan) -> int:

@@ -340,3 +340,19 @@ def test_long_files_with_line_breaks_in_values(csv_org: CsvOrg, con: duckdb.Duck
         " <> 'line one, ' || customer_id || chr(10) || 'line \"two\"' || chr(10) || repeat('x', 350)"
     ).fetchone()
     assert wrong == (0,)
+
+
+@pytest.mark.parametrize("millions", [9, 17])
+@pytest.mark.parametrize("end", ["", "\n", "\nc3,Cy\n"])
+def test_no_row_that_is_too_long_is_lost(csv_org: CsvOrg, read: Read, millions: int, end: str) -> None:
+    org = csv_org(f"customer_id,name\nc1,Ada\nc2,{'x' * millions * 1_000_000}{end}")
+    with pytest.raises(
+        DataError, match=r"the row that starts at line 3 can't be read: a value is longer than 1,000,000"
+    ):
+        read(org)
+
+
+def test_customers_as_large_as_books(csv_org: CsvOrg, read: Read) -> None:
+    """More than the little memory that a load begins with holds at once."""
+    book = "".join(f"{number:x}-" for number in range(12_000))
+    assert len(read(csv_org("customer_id,note\n" + "".join(f"{n},{n}{book}\n" for n in range(1_100))))) == 1_100
