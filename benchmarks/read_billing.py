@@ -138,25 +138,28 @@ def compare(ready: Path, size: int) -> None:
     sandbox = json.loads(ready.read_text())
     environment = environment_of(sandbox)
     names = sorted(set(sources()) & set(sandbox["organizations"]))
-    figures = {name: tuple(run(MODULE, way, ready, environment) for way in (name, f"floor_{name}")) for name in names}
     print(f"\nRead billing systems: {size:,} accounts' customers, {os.cpu_count()} cores, the vendors' limits lifted")
     print(
         f"{'system':<12}{'seconds':>9}{'own cpu s':>11}{'customers':>11}{'a second':>10}{'x floor':>9}{'peak MB':>9}"
         f"{'requests':>10}{'fewest':>8}"
     )
-    for name, (taken, least) in figures.items():
+    figures = {}
+    for name in names:
+        taken, least = (run(MODULE, way, ready, environment) for way in (name, f"floor_{name}"))
+        figures[name] = taken
         requested = f"{taken['requests']:>10.0f}{taken['fewest']:>8.0f}" if taken["fewest"] else f"{'-':>10}{'-':>8}"
         print(
             f"{name:<12}{taken['seconds']:>9.2f}{taken['own']:>11.2f}{taken['rows']:>11,.0f}{_speed(taken):>10,.0f}"
-            f"{taken['own'] / least['own']:>9.2f}{taken['megabytes']:>9.0f}{requested}"
+            f"{taken['own'] / least['own']:>9.2f}{taken['megabytes']:>9.0f}{requested}",
+            flush=True,
         )
-    slowest = min(names, key=lambda name: _speed(figures[name][0]))
-    largest = max(names, key=lambda name: figures[name][0]["megabytes"])
-    asking = max(names, key=lambda name: _more(figures[name][0]))
+    slowest = min(names, key=lambda name: _speed(figures[name]))
+    largest = max(names, key=lambda name: figures[name]["megabytes"])
+    asking = max(names, key=lambda name: _more(figures[name]))
     print(
-        f"goals at 100,000: {_speed(figures[slowest][0]):,.0f} customers a second of {PER_SECOND:,} ({slowest}); "
-        f"{figures[largest][0]['megabytes']:.0f} of {MEGABYTES} MB ({largest}); "
-        f"{_more(figures[asking][0]):.0f} requests above the fewest of {MORE_REQUESTS} ({asking})"
+        f"goals at 100,000: {_speed(figures[slowest]):,.0f} customers a second of {PER_SECOND:,} ({slowest}); "
+        f"{figures[largest]['megabytes']:.0f} of {MEGABYTES} MB ({largest}); "
+        f"{_more(figures[asking]):.0f} requests above the fewest of {MORE_REQUESTS} ({asking})"
     )
 
 

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from sync_pipeline.sandbox.billings.frame import BillingApp, Limits, StandIn, StandInError, with_extra
 from sync_pipeline.sandbox.ids import DIGITS
 from sync_pipeline.sandbox.state import State
-from sync_pipeline.sandbox.web import Call, json_answer, page
+from sync_pipeline.sandbox.web import Call, json_answer
 
 FIELD = "cf_salesforce_id"
 TOLD_SINCE = 1_475_020_800
@@ -127,16 +127,7 @@ class ChargebeeApp(BillingApp):
         return json_answer(answer)
 
     def _page(self, call: Call, customer: str) -> Response:
-        row = self.state.row(
-            "SELECT c.* FROM billing_customer c JOIN organizations o ON o.org = c.org"
-            " WHERE c.customer_id = ? AND o.billing = ? AND NOT c.deleted",
-            customer,
-            self.name,
-        )
-        if row is None:
-            return page("No such customer", [], status=404)
-        facts = [("Customer", row["customer_id"]), ("E-mail", row["email"] or "none"), (FIELD, row["identifier"] or "")]
-        return page(row["name"] or row["customer_id"], facts, note="Customer in Chargebee")
+        return self.page_of(customer, "Customer in Chargebee")
 
 
 def _limit(told: str) -> int:

@@ -15,8 +15,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sync_pipeline.sandbox.state import State
-from sync_pipeline.sandbox.web import BodyTooLarge, Call, Handler, Routes, json_answer, read_call
+from sync_pipeline.sandbox.web import BodyTooLarge, Call, Handler, Routes, json_answer, page, read_call
 
+Facts = list[tuple[str, object]]
+"""Name and value, for a page."""
 IdentifiedBy = Literal["account_id", "customer_id", "number"]
 """What billing and Salesforce both know of a customer: the Salesforce Account Id, kept in a field of the billing
 system (`account_id`); the billing system's own id, kept in the account's Billing_Id__c (`customer_id`); a company
@@ -152,6 +154,25 @@ class BillingApp:
         """An organization's credentials."""
         return {row["name"]: row["value"] for row in self.state.rows("SELECT * FROM billing_login WHERE org = ?", org)}
 
+    def page_of(self, customer_id: str, note: str, facts: Callable[[sqlite3.Row], Facts] | None = None) -> Response:
+        """What a person sees of a customer in the vendor's own pages, without a login.
+
+        Args:
+            customer_id: of one of this system's organizations.
+            note: whose page it is.
+            facts: what is shown of a row of `billing_customer`; without it what every system has.
+        """
+        row = self.state.row(
+            "SELECT c.* FROM billing_customer c JOIN organizations o ON o.org = c.org"
+            " WHERE c.customer_id = ? AND o.billing = ? AND NOT c.deleted",
+            customer_id,
+            self.name,
+        )
+        if row is None:
+            return page("No such customer", [], status=404)
+        shown: Facts = [(name, "none" if value in (None, "") else value) for name, value in (facts or _facts)(row)]
+        return page(row["name"] or customer_id, shown, note=note)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
@@ -188,6 +209,10 @@ class BillingApp:
             return org, error.response()
         finally:
             self.state.count_call(self.name, org or "", call.method, found[0] if found else "?")
+
+
+def _facts(row: sqlite3.Row) -> Facts:
+    return [("Customer", row["customer_id"]), ("E-mail", row["email"]), ("Shared identifier", row["identifier"])]
 
 
 class _Window:

@@ -21,7 +21,7 @@ from sync_pipeline.sandbox.billings.netsuite_login import is_signed, is_vouched_
 from sync_pipeline.sandbox.billings.suiteql import Query, Table, UnknownQuery, parse, shown
 from sync_pipeline.sandbox.billings.tokens import Tokens
 from sync_pipeline.sandbox.state import State
-from sync_pipeline.sandbox.web import Call, json_answer, page
+from sync_pipeline.sandbox.web import Call, json_answer
 
 FIELD = "custentity_sf_account_id"
 SUITEQL = "/services/rest/query/v1/suiteql"
@@ -191,19 +191,11 @@ class NetSuiteApp(BillingApp):
         return total, [_item(row, query) for row in rows]
 
     def _page(self, call: Call) -> Response:
-        row = self.state.row(
-            "SELECT c.* FROM billing_customer c JOIN organizations o ON o.org = c.org"
-            " WHERE c.customer_id = ? AND o.billing = ? AND NOT c.deleted",
-            dict(call.query).get("id", ""),
-            self.name,
+        shown = ("id", "email", "balance", FIELD)
+        customer = dict(call.query).get("id", "")
+        return self.page_of(
+            customer, "Customer in NetSuite", lambda row: [(key, _customer(row).get(key)) for key in shown]
         )
-        if row is None:
-            return page("No such customer", [], status=404)
-        record = _customer(row)
-        facts: list[tuple[str, object]] = [
-            (name, record.get(name) or "none") for name in ("id", "email", "balance", FIELD)
-        ]
-        return page(str(record["altname"] or record["entityid"]), facts, note="Customer in NetSuite")
 
 
 def _item(row: sqlite3.Row, query: Query) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from sync_pipeline.sandbox.billings.frame import BillingApp, Limits, StandIn, StandInError, with_extra
 from sync_pipeline.sandbox.billings.tokens import Tokens
 from sync_pipeline.sandbox.state import State
-from sync_pipeline.sandbox.web import Call, json_answer, page
+from sync_pipeline.sandbox.web import Call, json_answer
 
 ACCESS_SECONDS, REFRESH_SECONDS = 3600.0, 100 * 86_400.0
 FIELD = "SalesforceId"
@@ -137,16 +137,7 @@ class QuickBooksApp(BillingApp):
         return json_answer({"QueryResponse": found if rows else {}, "time": now})
 
     def _page(self, call: Call) -> Response:
-        row = self.state.row(
-            "SELECT c.* FROM billing_customer c JOIN organizations o ON o.org = c.org"
-            " WHERE c.customer_id = ? AND o.billing = ? AND NOT c.deleted",
-            dict(call.query).get("nameId", ""),
-            self.name,
-        )
-        if row is None:
-            return page("No such customer", [], status=404)
-        facts = [("Customer", row["customer_id"]), ("E-mail", row["email"] or "none"), (FIELD, row["identifier"] or "")]
-        return page(row["name"] or row["customer_id"], facts, note="Customer in QuickBooks")
+        return self.page_of(dict(call.query).get("nameId", ""), "Customer in QuickBooks")
 
 
 def _conditions(where: str | None) -> tuple[list[str], list[Any]]:

@@ -23,7 +23,7 @@ from sync_pipeline.sandbox.billings.sellsy_fields import CUSTOM_FIELDS, ON_CUSTO
 from sync_pipeline.sandbox.billings.sellsy_search import TYPE, ZONE, SellsyError, conditions_of, window
 from sync_pipeline.sandbox.billings.tokens import Tokens
 from sync_pipeline.sandbox.state import State
-from sync_pipeline.sandbox.web import Call, json_answer, page
+from sync_pipeline.sandbox.web import Call, json_answer
 
 PER_DAY = 432_000
 ACCESS_SECONDS = 3600.0
@@ -143,16 +143,7 @@ class SellsyApp(BillingApp):
         return found
 
     def _page(self, call: Call, customer: str) -> Response:
-        row = self.state.row(
-            "SELECT c.* FROM billing_customer c JOIN organizations o ON o.org = c.org"
-            " WHERE c.customer_id = ? AND o.billing = ? AND NOT c.deleted",
-            customer,
-            self.name,
-        )
-        if row is None:
-            return page("No such customer", [], status=404)
-        facts = [("Customer", customer), ("E-mail", row["email"] or "none"), ("cf.12345", row["identifier"] or "none")]
-        return page(row["name"] or customer, facts, note="Customer in Sellsy")
+        return self.page_of(customer, "Customer in Sellsy")
 
 
 def _list(data: list[dict[str, Any]], limit: int, total: int, last: list[str]) -> Response:

@@ -14,10 +14,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from sync_pipeline.sandbox.billings.frame import BillingApp, Limits, StandIn, StandInError, with_extra
+from sync_pipeline.sandbox.billings.frame import BillingApp, Facts, Limits, StandIn, StandInError, with_extra
 from sync_pipeline.sandbox.ids import stripe_customer_id
 from sync_pipeline.sandbox.state import State
-from sync_pipeline.sandbox.web import Call, json_answer, page
+from sync_pipeline.sandbox.web import Call, json_answer
 
 METADATA_KEY = "salesforce_account_id"
 VERSION = "2023-08-16"
@@ -131,23 +131,14 @@ class StripeApp(BillingApp):
         return row
 
     def _page(self, call: Call, customer: str) -> Response:
-        row = self.state.row(
-            "SELECT c.* FROM billing_customer c JOIN organizations o ON o.org = c.org"
-            " WHERE c.customer_id = ? AND o.billing = ? AND NOT c.deleted",
-            customer,
-            self.name,
-        )
-        if row is None:
-            return page("No such customer", [], status=404)
-        shown = _customer(row)
-        facts: list[tuple[str, object]] = [
-            ("Customer", shown["id"]),
-            ("E-mail", shown["email"] or "none"),
-            ("Currency", (shown["currency"] or "none").upper()),
-            ("Balance", f"{shown['balance']} (minor units)"),
-        ]
-        facts += [(f"metadata.{key}", value) for key, value in shown["metadata"].items()]
-        return page(shown["name"] or shown["id"], facts, note="Customer in Stripe")
+        def facts(row: sqlite3.Row) -> Facts:
+            shown = _customer(row)
+            balance = f"{shown['balance']} (minor units)"
+            own = [("Customer", shown["id"]), ("E-mail", shown["email"]), ("Balance", balance)]
+            own += [("Currency", (shown["currency"] or "none").upper())]
+            return [*own, *((f"metadata.{key}", value) for key, value in shown["metadata"].items())]
+
+        return self.page_of(customer, "Customer in Stripe", facts)
 
 
 def _no_such(customer: str, parameter: str, status: int) -> StripeError:

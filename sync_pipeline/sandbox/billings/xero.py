@@ -19,7 +19,7 @@ from starlette.responses import Response
 from sync_pipeline.sandbox.billings.frame import BillingApp, Limits, StandIn, StandInError, with_extra
 from sync_pipeline.sandbox.billings.tokens import Tokens
 from sync_pipeline.sandbox.state import State
-from sync_pipeline.sandbox.web import Call, json_answer, page
+from sync_pipeline.sandbox.web import Call, json_answer
 
 PER_DAY = 5000
 ACCESS_SECONDS, REFRESH_SECONDS = 30 * 60.0, 60 * 86_400.0
@@ -149,17 +149,8 @@ class XeroApp(BillingApp):
         return json_answer({**head, "pagination": numbers, "Contacts": [_contact(row) for row in rows]})
 
     def _page(self, call: Call, contact: str) -> Response:
-        row = self.state.row(
-            "SELECT c.* FROM billing_customer c JOIN organizations o ON o.org = c.org"
-            " WHERE c.customer_id = ? AND o.billing = ? AND NOT c.deleted",
-            contact,
-            self.name,
-        )
-        if row is None:
-            return page("No such contact", [], status=404)
-        shown = _contact(row)
-        facts = [(key, shown.get(key, "")) for key in ("ContactID", "AccountNumber", "EmailAddress", "ContactStatus")]
-        return page(shown.get("Name") or contact, facts, note="Contact in Xero")
+        shown = ("ContactID", "AccountNumber", "EmailAddress", "ContactStatus")
+        return self.page_of(contact, "Contact in Xero", lambda row: [(key, _contact(row).get(key)) for key in shown])
 
 
 def _contact(row: sqlite3.Row) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from urllib.parse import parse_qsl
 
 from starlette.responses import Response
 
-from sync_pipeline.sandbox.billings.frame import BillingApp, Limits, StandIn, StandInError, with_extra
+from sync_pipeline.sandbox.billings.frame import BillingApp, Facts, Limits, StandIn, StandInError, with_extra
 from sync_pipeline.sandbox.billings.tokens import Tokens
 from sync_pipeline.sandbox.state import State
-from sync_pipeline.sandbox.web import Call, json_answer, page
+from sync_pipeline.sandbox.web import Call, json_answer
 
 ACCESS_SECONDS = 3600.0
 _DEFAULT, _MOST = 10, 50  # newer documents say 99; what works with 50 works with both
@@ -140,18 +140,12 @@ class ZuoraApp(BillingApp):
         return json_answer(answer)
 
     def _page(self, call: Call) -> Response:
-        row = self.state.row(
-            "SELECT c.* FROM billing_customer c JOIN organizations o ON o.org = c.org"
-            " WHERE c.customer_id = ? AND o.billing = ? AND NOT c.deleted",
-            dict(call.query).get("id", ""),
-            self.name,
-        )
-        if row is None:
-            return page("No such account", [], status=404)
-        shown = _account(row, {"billto"})
-        facts = [(key, shown.get(key, "")) for key in ("id", "accountNumber", "crmId", "status")]
-        facts += [("E-mail", shown.get("billTo", {}).get("workEmail", "none"))]
-        return page(shown.get("name") or shown["id"], facts, note="Account in Zuora")
+        def facts(row: sqlite3.Row) -> Facts:
+            shown = _account(row, {"billto"})
+            email = shown.get("billTo", {}).get("workEmail")
+            return [*((key, shown.get(key)) for key in ("id", "accountNumber", "crmId", "status")), ("E-mail", email)]
+
+        return self.page_of(dict(call.query).get("id", ""), "Account in Zuora", facts)
 
 
 def _all(call: Call, name: str) -> list[str]:
