@@ -94,7 +94,7 @@ def _suggestion(key: str, path: Path, model: type[BaseModel]) -> str:
     at_home = [loc for loc, other in _places().models.items() if loc and other is not EnvRef and key in _keys(other)]
     siblings = [str(loc[-1]) for loc in at_home if loc[:-1] in _places().choices and _path(loc) == path[:-1]]
     if siblings:
-        return f" It belongs to {' and '.join(siblings)}."
+        return f" It belongs to {', '.join(siblings)}."
     if at_home:
         return f" It belongs under {' or '.join(sorted({dotted(_path(loc)) for loc in at_home}))}."
     near = get_close_matches(key.strip().lower().replace("-", "_"), _keys(model), n=1)

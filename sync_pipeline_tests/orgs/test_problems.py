@@ -46,7 +46,7 @@ def problems_of(folder: Path, **overrides: Any) -> list[str]:
         ({"scedule": {}}, "scedule", "scedule is no key. Is it schedule? Allowed: name, label, salesforce, billing"),
         ({"timezone": "UTC"}, "timezone", "It belongs under schedule."),
         ({"schedule": {"Time-Zone": "UTC"}}, "Time-Zone", "Is it timezone? Allowed: cron, timezone."),
-        ({"billing__api_key": {"env": "X"}}, "api_key", "It belongs to chargebee and stripe and upflow."),
+        ({"billing__api_key": {"env": "X"}}, "api_key", "is no key under billing. It belongs to chargebee, "),
         ({"salesforce__login__username": "x"}, "username", "It belongs to jwt."),
         ({"name": None}, "salesforce", "name: this key is missing. Short name, in lower-case letters"),
         ({"identifier__billing_field": None}, "identifier", "identifier.billing_field: this key is missing"),
