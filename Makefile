@@ -27,8 +27,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED) ## sandbox + sync of the three demo organizations (ALL=1: of every billing system); it all lies in var/
 	@$(BIN)/sync-pipeline demo $(if $(ALL),--all)
 
-ui: $(INSTALLED) ## sandbox + Dagster UI on the demo organizations, until Ctrl-C
-	@$(BIN)/sync-pipeline demo --ui
+ui: $(INSTALLED) ## sandbox + Dagster UI on the demo organizations (ALL=1: of every billing system), until Ctrl-C
+	@$(BIN)/sync-pipeline demo --ui $(if $(ALL),--all)
 
 test: $(INSTALLED) ## the test suite, without the long grids
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

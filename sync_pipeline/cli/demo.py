@@ -58,7 +58,7 @@ def run_demo(accounts: int, *, everything: bool = False) -> int:
                 if written
                 else "Nothing had to be written: both sides were already in step."
             )
-            _look_next(folder)
+            _look_next(folder, all_=" ALL=1" if everything else "")
     return failed[0].exit_code if failed else 0
 
 
@@ -73,12 +73,13 @@ def connect_all(organizations: Iterable[Organization], folder: Path) -> None:
             connecting.from_refresh_token(org.name, server, token)
 
 
-def _look_next(folder: Path) -> None:
+def _look_next(folder: Path, all_: str) -> None:
     shown = _shown(folder)
+    more = "" if all_ else "  make demo ALL=1   the same with an organization for every billing system\n"
     out.print(
         "\nWhere to look next:\n"
-        "  make demo   once more: nothing has to be written, since nothing changed\n"
-        "  make ui     the graph, its checks and these runs in the Dagster UI (starts the sandbox again)\n"
+        f"  make demo{all_}   once more: nothing has to be written, since nothing changed\n{more}"
+        f"  make ui{all_}   the graph, its checks and these runs in the Dagster UI (starts the sandbox again)\n"
         f"  {shown}/warehouse/demo_stripe.duckdb   the tables; account_mapping has a verdict and a reason for every record\n"
         f"  {shown}/sandbox/   what the stand-ins hold, and the troubles that were planted (truth)\n"
         "  config/demo/   the three YAML files; config/demo_billing/ one for each further billing system\n"
