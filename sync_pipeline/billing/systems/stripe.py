@@ -117,6 +117,7 @@ class Stripe(ApiSource):
         customers may then come twice, but none is missed.
         """
         ids: list[str] = []
+        ends: set[str] = set()
         while True:
             try:
                 answer = api.get("/v1/customers", {"limit": PAGE_SIZE} | ({"starting_after": ids[-1]} if ids else {}))
@@ -138,8 +139,9 @@ class Stripe(ApiSource):
             if not more:
                 return
             last = page[-1].get("id") if page else None
-            if not isinstance(last, str) or last in ids[-1:]:
+            if not isinstance(last, str) or last in ends:
                 raise DataError(f"{api.where()}: Stripe says there are more customers, but does not give them.")
+            ends.add(last)
             ids = [customer["id"] for customer in page if isinstance(customer.get("id"), str)]
 
     def said(self, body: Mapping[str, Any]) -> str:

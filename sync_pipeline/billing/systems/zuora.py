@@ -195,7 +195,7 @@ class Zuora(ApiSource):
         """
         asked: list[tuple[str, str | int]] = [("pageSize", _settings(api.org).page_size), ("sort[]", "id.ASC")]
         asked += [("expand[]", "billto"), *(("filter[]", one) for one in filters)]
-        cursor = ""
+        cursor, cursors = "", set[str]()
         while True:
             answer = self._answer(api, [*asked, ("cursor", cursor)] if cursor else asked)
             page = api.records(answer, "data")
@@ -203,9 +203,10 @@ class Zuora(ApiSource):
             following = answer.get("nextPage")
             if not following:
                 return bool(cursor)
-            if not page or not isinstance(following, str) or following == cursor:
+            if not page or not isinstance(following, str) or following in cursors:
                 raise DataError(f"{api.where()}: Zuora says there are more customers, but does not give them.")
             cursor = following
+            cursors.add(cursor)
 
     def _answer(self, api: Api, asked: list[tuple[str, str | int]]) -> dict[str, Any]:
         """One page. What is only refused for the moment is asked for again, as after an HTTP status that says so."""

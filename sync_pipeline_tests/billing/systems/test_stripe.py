@@ -384,3 +384,14 @@ def test_the_page_of_a_customer_needs_no_key(org: Callable[..., Organization], m
     configured = org(url="https://api.stripe.com")
     monkeypatch.delenv("STRIPE_KEY")
     assert customer_url(configured, "a/b") == "https://dashboard.stripe.com/customers/a%2Fb"
+
+
+def test_pages_that_lead_in_a_circle_are_followed_once(
+    org: Callable[..., Organization], server: Server, read: Read
+) -> None:
+    server.at[CUSTOMERS] = lambda asked: page(
+        [customer(2 if asked.query.get("starting_after") == "cus_00001" else 1)], more=True
+    )
+    with pytest.raises(DataError, match="there are more customers, but does not give them"):
+        read(org(field="id"))
+    assert len(server.asked) == 3

@@ -440,3 +440,13 @@ def test_one_of_many_wide_accounts_that_changed_meanwhile_takes_no_more_memory(
     assert con.execute("SELECT customer_id FROM billing_customers WHERE name = 'changed'").fetchall() == [
         (account(1)["id"],)
     ]
+
+
+def test_cursors_that_lead_in_a_circle_are_followed_once(org: Make, zuora: Zuora, read: Read) -> None:
+    circle = {"": "a", "a": "b", "b": "a"}
+    zuora.server.at[ACCOUNTS] = lambda asked: said(
+        {"data": [account(1)], "nextPage": circle[asked.query.get("cursor", "")]}
+    )
+    with pytest.raises(DataError, match="there are more customers, but does not give them"):
+        read(org())
+    assert len(zuora.server.of(ACCOUNTS)) == 3
