@@ -8,6 +8,7 @@ only known from its first sales invoice on, and Xero does not tell when that cha
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, cast
@@ -170,7 +171,13 @@ class Xero(ApiSource):
 
     def headers(self, org: Organization) -> Mapping[str, str]:
         """Whose contacts are asked for."""
-        return {"xero-tenant-id": self._tenant(org)}
+        tenant = self._tenant(org)
+        if not re.fullmatch(r"[!-~]+", tenant):  # nothing else can stand in a header
+            raise ConfigurationError(
+                f"{org.where('billing', 'tenant_id')}: this is no id of an organisation of Xero.",
+                next_step=f"{WHERE_TENANT}.",
+            )
+        return {"xero-tenant-id": tenant}
 
     def account(self, org: Organization) -> str:
         """The organisation at Xero."""
@@ -260,14 +267,15 @@ class _Listing:
             total = count
 
     def _told(self, answer: Record, contacts: list[dict[str, Any]], page: int) -> tuple[int, int, int]:
-        """How many contacts and pages there are, and how large a page is; a page in the middle has to be full."""
+        """How many contacts and pages there are, and how large a page is; each has to be full, the last one to have the rest."""
         count, pages, size = (_told(answer, key) for key in ("itemCount", "pageCount", "pageSize"))
         if not contacts and not count:
             return 0, 0, self._size
         if count is None or pages is None or not size:
             raise self._api.strange("does not say how many contacts there are")
-        if page < pages and len(contacts) < size:
-            raise self._later(f"Xero gave {len(contacts):,} of the {size:,} contacts of page {page:,}")
+        expected = size if page < pages else min(size, count - (page - 1) * size)
+        if len(contacts) < expected:
+            raise self._later(f"Xero gave {len(contacts):,} of the {expected:,} contacts of page {page:,}")
         return count, pages, size
 
     def _later(self, what: str) -> TransientError:

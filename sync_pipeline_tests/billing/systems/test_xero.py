@@ -421,3 +421,15 @@ def test_the_page_of_a_contact(org: Make, xero: Xero) -> None:
 def test_nobody_there(org: Make, read: Read) -> None:
     with pytest.raises(SyncError, match="Xero"):
         read(org(url="http://127.0.0.1:9"))
+
+
+def test_a_last_page_that_lacks_contacts_is_no_end(org: Make, xero: Xero, read: Read) -> None:
+    pagination = {"page": 1, "pageSize": 100, "pageCount": 1, "itemCount": 3}
+    xero.server.at[CONTACTS] = [said({"pagination": pagination, "Contacts": [contact(1), contact(2)]})]
+    with pytest.raises(TransientError, match="Xero gave 2 of the 3 contacts of page 1"):
+        read(org())
+
+
+def test_a_tenant_that_no_header_holds_is_none(org: Make, read: Read) -> None:
+    with pytest.raises(ConfigurationError, match=r"acme\.yaml:\d+: this is no id of an organisation of Xero"):
+        read(org(tenant_id="é☃"))
