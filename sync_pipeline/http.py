@@ -128,9 +128,12 @@ class ApiSession(requests.Session):
                     return _not_elsewhere(response)
                 why = f"HTTP {response.status_code}"
                 response.close()
-            log.info("%s: %s; trying again in %.1f s", urlsplit(str(url)).netloc, why, pause)
+            log.info("%s: %s; trying again in %.1f s", host_of(str(url)), why, pause)
             time.sleep(pause)
         raise AssertionError("the last try returns or raises")
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere: requests would prepare the next request all the same, and stumble over a target that is no address."""
 
 
 def backoff(retry: int) -> float:
@@ -145,16 +148,24 @@ def retry_after(response: requests.Response) -> float:
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a date that no calendar has
         return 0.0
+
+
+def host_of(url: str) -> str:
+    """Host and port of an address, without a name or password before them; empty where it is no address."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
 
 
 def _not_elsewhere(response: requests.Response) -> requests.Response:
     if not response.is_redirect:
         return response
-    asked, told = urlsplit(response.url), urlsplit(response.headers["Location"])
+    scheme, target = response.url.partition("://")[0], host_of(response.headers["Location"])
     raise ConfigurationError(
-        f"{asked.scheme}://{asked.netloc} redirects to {told.netloc or 'another of its pages'}, which is not followed.",
+        f"{scheme}://{host_of(response.url)} redirects to {target or 'another of its pages'}, which is not followed.",
         next_step="Name the address it redirects to in the YAML file, if you trust it.",
     )
 
@@ -216,4 +227,4 @@ def translated(system: str) -> Iterator[None]:
 
 
 def _host(error: requests.RequestException) -> str:
-    return urlsplit((error.request.url if error.request is not None else None) or "").netloc or "the host"
+    return host_of((error.request.url if error.request is not None else None) or "") or "the host"

@@ -29,6 +29,7 @@ from sync_pipeline.billing.settings import ApiSettings
 from sync_pipeline.billing.source import Organization, Reading
 from sync_pipeline.errors import ConfigurationError, DataError, LimitReached, ReconnectError, SyncError, TransientError
 from sync_pipeline.http import IDEMPOTENT, ApiSession, RateLimit, is_loopback, translated
+from sync_pipeline.yaml_types.shapes import api_url
 from sync_pipeline.yaml_types.values import EnvRef, text
 
 log = logging.getLogger(__name__)
@@ -89,8 +90,19 @@ class ApiSource(ABC):
         return None
 
     def url(self, org: Organization) -> str:
-        """Address that paths are added to, without a slash at its end."""
-        return text(_settings(org).url).rstrip("/")
+        """Address that paths are added to, without a slash at its end.
+
+        Raises:
+            ConfigurationError: the variable that holds it is not set, or holds no address of an API.
+        """
+        setting = _settings(org).url
+        address = text(setting)
+        if isinstance(setting, EnvRef):  # what stands in the file is checked with it
+            try:
+                api_url(address)
+            except ValueError as error:
+                raise ConfigurationError(f"{org.where('billing', 'url')}: {setting.env}: {error}") from None
+        return address.rstrip("/")
 
     def account(self, org: Organization) -> str:
         """Whose customers these are, so that another account's changes are not taken for this one's."""
@@ -262,10 +274,13 @@ class Api:
         url = path if path.startswith("http") else f"{self.base}{path}"
         if urlsplit(url).netloc != self._host:  # a link in an answer must not take the login elsewhere
             raise self.strange("points to another host for the next page")
-        with translated(f"{self.where()}: {self.source.title}"):
-            response = self._session.request(method, url, **kwargs)
-            if response.status_code == 401 and self._renewed():
+        try:
+            with translated(f"{self.where()}: {self.source.title}"):
                 response = self._session.request(method, url, **kwargs)
+                if response.status_code == 401 and self._renewed():
+                    response = self._session.request(method, url, **kwargs)
+        except UnicodeEncodeError:  # half a surrogate pair, which JSON lets pass
+            raise self.strange("says in what is no text where the list of customers goes on") from None
         if response.status_code != requests.codes.ok:
             raise Refused(response.status_code, _object(self._masked(response.content)) or {})
         self._note(response)
@@ -285,11 +300,11 @@ class Api:
             try:
                 told = email.utils.parsedate_to_datetime(response.headers.get("Date", ""))
                 self._began = min(told.astimezone(UTC), datetime.now(UTC))
-            except ValueError:
+            except (ValueError, OverflowError):  # the latter for a date that no calendar has
                 self._began = datetime.now(UTC)
         for header, least in self._limits.left.items():
             left = response.headers.get(header, "")
-            if left.isdecimal() and int(left) < least:
+            if re.fullmatch(r"[0-9]{1,18}", left) and int(left) < least:
                 raise LimitReached(
                     f"{self.where()}: {self.source.title} has only {int(left):,} requests left ({header}); the sync stops, "
                     "so that others can go on.",
@@ -364,7 +379,7 @@ def ca_file_of(org: Organization) -> str | None:
 def _object(body: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter where lists stand in lists a thousand times
         return None
     return found if isinstance(found, dict) else None
 

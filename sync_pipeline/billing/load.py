@@ -156,7 +156,7 @@ def _replace(con: duckdb.DuckDBPyConnection, org: Organization, reading: Reading
                 if not reading.latest_wins:
                     _refuse_differing(con, org, reading)
                 count = _keep_latest(con, customers, params)
-        except duckdb.ConversionException:
+        except (duckdb.ConversionException, duckdb.OutOfRangeException):
             raise DataError(
                 f"{org.where('billing')}: {title(org)} delivered a number or a time that is none."
             ) from None

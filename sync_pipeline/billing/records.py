@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import Any, Self
 
 from sync_pipeline.billing.plain import PlainFile, csv_relation
 from sync_pipeline.billing.source import Organization, no_such_field
-from sync_pipeline.billing.values import is_inexact, text_of
+from sync_pipeline.billing.values import is_exact, is_inexact, text_of
 from sync_pipeline.errors import ConfigurationError, DataError
 
 REMEMBERED_FIELDS = 1000
@@ -46,6 +47,16 @@ def _first(record: Mapping[str, Any], names: Sequence[str]) -> object:
     return None
 
 
+def _is_id(value: object) -> bool:
+    """Whether one customer can be told from another by it; what is missing is told when all are read.
+
+    Objects, yes and no, rounded numbers and half surrogate pairs (`?` in the file) would make several customers one.
+    """
+    if isinstance(value, str):
+        return value.isascii() or re.search("[\ud800-\udfff]", value) is None
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and is_exact(value))
+
+
 class Spool:
     """Writes records to a file, a row each: the values that have a column of their own, and the rest as one JSON object.
 
@@ -78,6 +89,7 @@ class Spool:
         self._path = path
         self._columns = ("position", "identifier", *fields, "custom_fields")
         self._file = PlainFile(org.where("billing"), path, len(self._columns))
+        self._id_at = [*fields].index("customer_id") if "customer_id" in fields else None
         self._found = False
         self._seen: set[str] = set()
 
@@ -99,7 +111,7 @@ class Spool:
 
         Raises:
             ConfigurationError: the identifier field holds an object or a list.
-            DataError: the record can't be written down exactly.
+            DataError: the record can't be written down exactly, or its id is none.
         """
         identifier = lookup(record, self._field)
         if identifier is not ABSENT:
@@ -107,6 +119,10 @@ class Spool:
         elif not self._found:
             self._remember(record)
         own = [_first(record, names) for names in self._paths]
+        if self._id_at is not None and not _is_id(own[self._id_at]):
+            raise DataError(
+                f"{self._org.where('billing')}: {self._system} delivered a customer whose id is no text and no whole number."
+            )
         rest = {name: value for name, value in record.items() if name not in self._consumed}
         try:
             custom = json.dumps(rest, ensure_ascii=False, allow_nan=False)

@@ -186,7 +186,7 @@ class QuickBooks(ApiSource):
             found = self._query(api, f"select * {_EVERYBODY}{moment} {window}")
             page = api.records(found, "Customer") if "Customer" in found else []
             yield [_named(customer) for customer in page]
-            ids = {customer.get("Id") for customer in page}
+            ids = {str(customer.get("Id")) for customer in page}
             if before and ids.isdisjoint(before):
                 beginnings += 1
                 if beginnings > MOST_BEGINNINGS:

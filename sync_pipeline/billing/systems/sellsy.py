@@ -231,7 +231,8 @@ def _named(api: Api, record: dict[str, Any], *, individual: bool) -> dict[str, A
     named = {name: value for name, value in record.items() if name != "_embed"}
     embed = record.get("_embed")
     if isinstance(embed, Mapping):
-        for field in embed.get("custom_fields") or ():
+        fields = embed.get("custom_fields") or []
+        for field in fields if isinstance(fields, list) else [fields]:
             if not isinstance(field, Mapping) or _number(field.get("id")) is None:
                 raise api.strange("gives a custom field without an id")
             named |= _values(f"cf.{field['id']}", field)

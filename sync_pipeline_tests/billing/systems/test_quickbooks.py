@@ -397,3 +397,10 @@ def test_how_a_company_is_connected(org: Make) -> None:
 def test_nobody_there(org: Make, read: Read) -> None:
     with pytest.raises(SyncError, match="QuickBooks"):
         read(org(url="http://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize("odd", [[], {"value": "1"}])
+def test_an_id_that_is_no_id_is_the_datas_fault(org: Make, company: Company, read: Read, odd: object) -> None:
+    company.server.at[QUERY] = [said({"QueryResponse": {"Customer": [customer(1, Id=odd)]}})]
+    with pytest.raises(DataError, match="a customer whose id is no text"):
+        read(org())

@@ -446,3 +446,9 @@ def test_the_page_of_a_customer_is_only_known_of_a_stand_in(org: Make, sellsy: S
 def test_nobody_there(org: Make, read: Read) -> None:
     with pytest.raises(SyncError, match="Sellsy"):
         read(org(url="http://127.0.0.1:9"))
+
+
+def test_custom_fields_that_are_no_list(org: Make, sellsy: Sellsy, read: Read) -> None:
+    sellsy.server.at[COMPANIES] = [listed([company(1, _embed={"custom_fields": 5})])]
+    with pytest.raises(DataError, match="gives a custom field without an id"):
+        read(org())
