@@ -66,7 +66,7 @@ def good_until(answer: Mapping[str, Any], asked_at: float) -> float | None:
     told = answer.get("expires_in")
     try:
         seconds = float(told) if isinstance(told, (int, float, str)) and not isinstance(told, bool) else 0.0
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return asked_at + seconds - min(EARLY_SECONDS, seconds / 2) if 0 < seconds < float("inf") else None
 

@@ -137,3 +137,7 @@ def test_what_is_no_token(there: Server, tokens: Tokens, reply: Reply, error: ty
 def test_a_passing_failure_is_asked_again(there: Server, tokens: Tokens) -> None:
     tokens.next = Reply(503)
     assert login_to(there).access_token() == "session-1"
+
+
+def test_a_life_beyond_all_bounds_is_none_that_is_known() -> None:
+    assert answers.good_until({"expires_in": 10**400}, 0.0) is None
