@@ -16,7 +16,8 @@ import duckdb
 
 from sync_pipeline import progress
 from sync_pipeline.billing.api import Api, ApiSource
-from sync_pipeline.billing.field_counts import Counts, counted, lay_out
+from sync_pipeline.billing.field_counts import Counts, count_fields, lay_out
+from sync_pipeline.billing.load import MEMORY
 from sync_pipeline.billing.records import Spool
 from sync_pipeline.billing.settings import BillingSettings
 from sync_pipeline.billing.source import Organization, Reading
@@ -24,6 +25,7 @@ from sync_pipeline.billing.systems import sources
 from sync_pipeline.errors import DataError
 from sync_pipeline.masking import mask
 from sync_pipeline.warehouse import Warehouse
+from sync_pipeline.warehouse.connection import MEMORY_LIMIT
 from sync_pipeline.warehouse.load import passing_through
 from sync_pipeline.yaml_types.values import EnvRef
 
@@ -99,10 +101,17 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All customers of a system and their fields: what could identify first, then by how many fill it."""
+    """All customers of a system and their fields: what could identify first, then by how many fill it.
+
+    Attributes:
+        customers: how many there are.
+        fields: all of a table's; of records' those that most customers fill.
+        more: fields beyond these, where keys are as many as customers.
+    """
 
     customers: int
     fields: list[Field] = field(default_factory=list)
+    more: int = 0
 
     @property
     def current(self) -> Field | None:
@@ -123,20 +132,17 @@ def survey(org: Organization, *, samples: bool = False) -> Survey:
     with (
         tempfile.TemporaryDirectory(prefix="sync-pipeline-fields-") as folder,
         Warehouse(Path(folder), org.name).connect() as con,
-        passing_through(con, threads=1),
     ):
         reading = _read(org, Path(folder))
+        always = [*reading.fields, org.identifier.billing_field]
         try:
-            rows = lay_out(con, reading)
+            rows, measured, more = _count_small(con, reading, always, samples)
         except duckdb.InvalidInputException:  # not shown: it quotes the line, which is personal data
             if reading.otherwise is None:
                 raise DataError(f"{org.where('billing')}: DuckDB can't read what the system delivered.") from None
             reading = reading.otherwise()
-            rows = lay_out(con, reading)
-        finally:
-            reading.unchanged()
-        progress.report("customers read", rows, rows)
-        measured = list(counted(con, reading, samples=samples))
+            rows, measured, more = _count_small(con, reading, always, samples)
+    progress.report("customers read", rows, rows)
     current = _current(org, reading, [counts.name for counts in measured])
     uses: dict[str, str] = {}
     for column, use in OTHER_USES.items():
@@ -144,7 +150,29 @@ def survey(org: Organization, *, samples: bool = False) -> Survey:
             uses.setdefault(name, use)
     parents = {counts.name.rpartition(".")[0] for counts in measured if "." in counts.name}
     fields = [_field(counts, rows, current, uses) for counts in measured if counts.filled or counts.name not in parents]
-    return Survey(rows, sorted(fields, key=lambda f: (("good", "nearly", "no").index(f.fit), -f.filled, f.name)))
+    return Survey(rows, sorted(fields, key=lambda f: (("good", "nearly", "no").index(f.fit), -f.filled, f.name)), more)
+
+
+def _count_small(
+    con: duckdb.DuckDBPyConnection, reading: Reading, always: Sequence[str], samples: bool
+) -> tuple[int, list[Counts], int]:
+    """Customers, their fields, and how many more there are; in little memory, or in all there may be, as a sync reads."""
+    try:
+        with passing_through(con, MEMORY, threads=1):
+            return _count(con, reading, always, samples)
+    except (duckdb.OutOfMemoryException, duckdb.TransactionException):
+        with passing_through(con, MEMORY_LIMIT, threads=1):
+            return _count(con, reading, always, samples)
+
+
+def _count(
+    con: duckdb.DuckDBPyConnection, reading: Reading, always: Sequence[str], samples: bool
+) -> tuple[int, list[Counts], int]:
+    try:
+        rows = lay_out(con, reading)
+    finally:
+        reading.unchanged()
+    return rows, *count_fields(con, always, samples=samples)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from sync_pipeline import progress
 from sync_pipeline.billing.plain import LONGEST_ROW, PlainFile, csv_relation
-from sync_pipeline.billing.records import ABSENT, lookup
+from sync_pipeline.billing.records import ABSENT, flat, lookup
 from sync_pipeline.billing.source import Organization, Reading, inexact, no_single_value
 from sync_pipeline.billing.tabular import Columns, Layout, dotted_names, reading_over
 from sync_pipeline.billing.values import is_blank, is_exact, text_of
@@ -61,7 +61,7 @@ def reading(
         for line, record in records(place, path):
             row = [_cell(org, line, layout, at, lookup(record, layout.names[at]), at in exact) for at in needed]
             rest = {name: value for name, value in record.items() if name not in consumed}
-            file.write([*row, encode(rest)])
+            file.write([*row, encode(rest if org.identifier.billing_field else flat(rest))])
             if file.count % REPORT_EVERY == 0:
                 progress.report("customers read", file.count)
     relation, params = csv_relation(plain, PlainFile.delimiter, [*(f"c{at}" for at in needed), "custom"], file.longest)

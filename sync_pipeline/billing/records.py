@@ -16,6 +16,8 @@ from sync_pipeline.errors import ConfigurationError, DataError
 
 REMEMBERED_FIELDS = 1000
 """Custom keys may be as many as customers; no message lists more."""
+DEEPEST = 8
+"""Objects within objects that are looked into for their fields."""
 ABSENT = object()
 """What `lookup` answers for a field that a record does not have."""
 
@@ -36,6 +38,17 @@ def lookup(record: Mapping[str, Any], field: str) -> object:
                 return found
         dot = field.find(".", dot + 1)
     return ABSENT
+
+
+def flat(record: Mapping[str, Any], prefix: str = "", depth: int = 1) -> dict[str, Any]:
+    """Every value that is no object, under the name by which `lookup` finds it; objects beyond `DEEPEST` stay whole."""
+    found = {
+        f"{prefix}{name}": value for name, value in record.items() if not isinstance(value, dict) or depth == DEEPEST
+    }
+    for name, value in record.items():
+        if isinstance(value, dict) and depth < DEEPEST:
+            found = flat(value, f"{prefix}{name}.", depth + 1) | found
+    return found
 
 
 def _first(record: Mapping[str, Any], names: Sequence[str]) -> object:
@@ -67,7 +80,7 @@ class Spool:
         fields: column name to the record's own field, or to several of which the first present one counts; a dot leads
             into objects.
         without: fields that say nothing about the customer.
-        whole: keep what has a column of its own in custom_fields too.
+        whole: keep what has a column of its own in custom_fields too, and the fields of objects by their dotted names.
     """
 
     def __init__(
@@ -86,6 +99,7 @@ class Spool:
         self._fields = fields
         self._paths = list(fields.values())
         self._consumed = set(without) if whole else {name for names in fields.values() for name in names} | set(without)
+        self._whole = whole
         self._path = path
         self._columns = ("position", "identifier", *fields, "custom_fields")
         self._file = PlainFile(org.where("billing"), path, len(self._columns))
@@ -125,7 +139,7 @@ class Spool:
             )
         rest = {name: value for name, value in record.items() if name not in self._consumed}
         try:
-            custom = json.dumps(rest, ensure_ascii=False, allow_nan=False)
+            custom = json.dumps(flat(rest) if self._whole else rest, ensure_ascii=False, allow_nan=False)
         except ValueError:
             raise DataError(
                 f"{self._org.where('billing')}: {self._system} delivered a number beyond all bounds."

@@ -78,7 +78,7 @@ class Reading:
     fields: Mapping[str, str] = field(default_factory=dict)
     """Field as the YAML names it to the SQL that gives it as text."""
     rest: str | None = None
-    """SQL of a JSON object with the fields that are not in `fields`; None where there are no others."""
+    """SQL of a JSON object with the fields that are not in `fields` (some may be in both); None where there are no others."""
     check: Callable[[duckdb.DuckDBPyConnection], None] = field(default=lambda con: None)
     """Called when the rows stand in `billing_customers`, and raises if they don't say what the YAML expects."""
     unchanged: Callable[[], None] = field(default=lambda: None)

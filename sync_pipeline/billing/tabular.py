@@ -5,7 +5,6 @@ Columns are read as c0, c1, ... and their real names are only ever bound as valu
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ import duckdb
 from sync_pipeline.billing.plain import UNKNOWN, csv_relation
 from sync_pipeline.billing.source import Organization, Reading, listed, no_such_field
 from sync_pipeline.errors import ConfigurationError
-from sync_pipeline.warehouse import literal
 from sync_pipeline.yaml_types.values import Name
 
 log = logging.getLogger(__name__)
@@ -141,13 +139,9 @@ class Layout:
         return f"CAST({_cell(at)} AS JSON)" if at in self.nested else _cell(at)
 
     def fields(self, custom_fields: str | None) -> dict[str, str]:
-        """Every column's name to the SQL of its text; what the relation has no column for stands in `custom_fields`."""
-        own = {*self.used.values(), self.identifier} if custom_fields else range(len(self.names))
-        kept = f"json_extract_string({custom_fields}, {{}})"
-        return {
-            name: _cell(at) if at in own else kept.format(literal(f"$.{json.dumps(name, ensure_ascii=False)}"))
-            for at, name in enumerate(self.names)
-        }
+        """Columns' names to the SQL of their text; those alone that the relation has, where `custom_fields` has the others."""
+        own = sorted({*self.used.values(), self.identifier}) if custom_fields else range(len(self.names))
+        return {self.names[at]: _cell(at) for at in own}
 
 
 def reading_of(
@@ -203,6 +197,7 @@ def reading_over(
         expressions,
         params | names,
         fields=layout.fields(custom_fields),
+        rest=custom_fields,
         check=check,
         unchanged=unchanged,
         lines=lines,
@@ -258,14 +253,14 @@ def _subject(org: Organization) -> str:
 
 def _unique(header: Sequence[str]) -> list[str]:
     taken = set(header)
-    names: list[str] = []
+    names: dict[str, None] = {}  # JSON may have as many keys as customers
     for at, written in enumerate(header):
         name = written if written.strip() else f"column {at + 1}"
         number = 2
         while name in names or (name != written and name in taken):
             name, number = f"{written.strip() or f'column {at + 1}'} ({number})", number + 1
-        names.append(name)
-    return names
+        names[name] = None
+    return list(names)
 
 
 def _cell(at: int) -> str:

@@ -29,13 +29,14 @@ def show(name: str, *, samples: bool, as_json: bool) -> int:
             "customers": found.customers,
             "billing_field": org.identifier.billing_field,
             "fields": [field.as_json() for field in found.fields],
+            "more_fields": found.more,
         }
         print_json(document)
         return 0
     if not found.customers:
         out.print(f"{name}: the billing system has no customers yet, so it shows no fields.", markup=False)
         return 0
-    out.print(f"{name}: {found.customers:,} customers, {len(found.fields):,} fields.", markup=False)
+    out.print(f"{name}: {found.customers:,} customers, {len(found.fields) + found.more:,} fields.", markup=False)
     out.print(fields_table(found, wide=out.width >= WIDE, samples=samples), soft_wrap=False)
     _explain(found)
     if found.current is None:
@@ -88,8 +89,8 @@ def percent(value: float) -> str:
 def _explain(found: Survey) -> None:
     filled = [field.name for field in found.fields if field.filled]
     empty = [field.name for field in found.fields if not field.filled]
-    if len(filled) > SHOWN:
-        out.print(f"... and {len(filled) - SHOWN:,} more fields, which fewer customers fill.")
+    if beyond := max(len(filled) - SHOWN, 0) + found.more:
+        out.print(f"... and {beyond:,} more fields; those that most customers fill are listed.")
     if empty:
         more = f" and {len(empty) - SHOWN:,} more" if len(empty) > SHOWN else ""
         out.print(f"Empty everywhere: {', '.join(empty[:SHOWN])}{more}.", markup=False, soft_wrap=False)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from requests.auth import AuthBase
 
-from sync_pipeline.billing import fields
+from sync_pipeline.billing import field_counts, fields
 from sync_pipeline.billing.api import Api, ApiSource, KeyAuth, Limits
 from sync_pipeline.billing.fields import Field, Survey, survey
 from sync_pipeline.billing.source import Organization as AnyOrganization
@@ -201,3 +201,56 @@ def test_values_are_shown_only_masked_and_only_if_asked_for(answered: Callable[.
 
 def test_no_customers_at_all(answered: Callable[..., dict[str, Field]]) -> None:
     assert answered([]) == {}
+
+
+def test_keys_as_many_as_customers_are_counted_and_the_best_filled_listed(
+    monkeypatch: pytest.MonkeyPatch, answered: Callable[..., dict[str, Field]]
+) -> None:
+    monkeypatch.setattr(field_counts, "LISTED", 3)
+    page = [{"id": at, "crm": f"A{at}", "metadata": {f"key {at}": at}} for at in range(50)]
+    found = answered(page, field="metadata.key 49")
+    assert set(found) == {"id", "crm", "metadata.key 49"}
+    assert found["metadata.key 49"].current
+    org = make_organization(billing={"system": "stripe", "api_key": {"env": "KEY"}}, identifier__billing_field="id")
+    whole = survey(org)
+    assert len(whole.fields) + whole.more == 52
+
+
+def test_json_lines_are_looked_into_and_their_columns_counted_once(tmp_path: Path) -> None:
+    lines = [
+        {"id": at, "email": f"{at}@acme.example", "status": "active", "meta": {"crm": f"A{at}"}, f"key {at}": 1}
+        for at in range(30)
+    ]
+    (tmp_path / "customers.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    billing = {"system": "file", "path": "customers.jsonl", "format": "jsonl"}
+    found = named(survey(make_organization(folder=tmp_path, billing=billing, identifier__billing_field="meta.crm")))
+    assert {name: field.filled for name, field in found.items() if not name.startswith("key ")} == {
+        "id": 30,
+        "email": 30,
+        "status": 30,
+        "meta.crm": 30,
+    }
+    assert found["meta.crm"].current
+    assert found["key 7"].filled == 1
+
+
+@pytest.mark.parametrize("samples", [False, True])
+def test_wide_customers_are_counted_exactly_in_little_memory(
+    monkeypatch: pytest.MonkeyPatch, answered: Callable[..., dict[str, Field]], samples: bool
+) -> None:
+    monkeypatch.setattr(fields, "MEMORY_LIMIT", fields.MEMORY)  # no second try
+    page = [{"id": at, "custom": {f"f{n}": f"{at % (n + 1):030}" for n in range(60)}} for at in range(10_000)]
+    found = answered(page, samples=samples)
+    assert len(found) == 61
+    for n in range(60):
+        field = found[f"custom.f{n}"]
+        assert (field.filled, field.distinct, field.repeated, field.longest) == (10_000, n + 1, n + 1, 30)
+
+
+def test_a_table_of_many_columns_in_several_readings(csv_org: Callable[..., Organization]) -> None:
+    width = 2 * field_counts.FIELDS_AT_ONCE + 1
+    rows = [",".join(f"{at if n % 2 else at // 2}" for n in range(width)) for at in range(20)]
+    header = ",".join(["id", *(f"f{n}" for n in range(1, width))])
+    found = named(survey(csv_org("\n".join([header, *rows, ""]), field="id")))
+    assert len(found) == width
+    assert all(found[f"f{n}"].repeated == (0 if n % 2 else 10) for n in range(1, width))
