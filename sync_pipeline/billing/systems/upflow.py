@@ -212,14 +212,17 @@ def _page(api: Api, path: str, items: str, offset: int) -> tuple[list[dict[str, 
 def _field_names(api: Api) -> dict[str, str]:
     """Custom fields of customers: id to name, and to name and id where several have one name."""
     names: dict[str, str] = {}
+    listed: set[str] = set()
     offset = 0
     while True:
         page, total = _page(api, "/custom_fields", "customFields", offset)
+        fresh = {str(field.get("id")) for field in page} - listed
+        listed |= fresh
         for field in page:
             if str(field.get("entity") or "CUSTOMER").upper() == "CUSTOMER" and isinstance(field.get("name"), str):
                 names[str(field.get("id"))] = field["name"]
         offset += len(page)
-        if not page or (offset >= total if total is not None else len(page) < PAGE_SIZE):
+        if not fresh or (offset >= total if total is not None else len(page) < PAGE_SIZE):
             break
     often = Counter(names.values())
     return {field: name if often[name] == 1 else f"{name} ({field})" for field, name in names.items()}

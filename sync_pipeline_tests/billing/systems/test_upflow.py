@@ -325,3 +325,10 @@ def test_every_customer_of_the_sandbox(
     assert {name for *_, custom in found for name in json.loads(custom)["customFields"]} == {"Region"}
     with pytest.raises(ReconnectError, match="no known pair"):
         load_customers(con, org(field, ca_file=world["ca_file"], **login | {"api_secret": "wrong"}))
+
+
+def test_custom_fields_that_come_again_are_the_end_of_their_list(org: Make, server: Server, read: Read) -> None:
+    serve(server, [customer(1)])
+    server.at[FIELDS] = [said({"customFields": [{"id": "f1", "name": "F"}], "total": 10**30})]
+    assert len(read(org())) == 1
+    assert len(server.of(FIELDS)) == 2
