@@ -163,6 +163,7 @@ def host_of(url: str) -> str:
 def _not_elsewhere(response: requests.Response) -> requests.Response:
     if not response.is_redirect:
         return response
+    response.close()  # a body that is streamed would keep the connection
     scheme, target = response.url.partition("://")[0], host_of(response.headers["Location"])
     raise ConfigurationError(
         f"{scheme}://{host_of(response.url)} redirects to {target or 'another of its pages'}, which is not followed.",
